@@ -1,0 +1,64 @@
+import { finalizer, type IssuerKey, type MacpAuthIssuer, objectNames } from '../api/names.ts';
+import { secretTypes } from '../build/files.ts';
+import { type ApiClient, isStatus } from '../cluster/client.ts';
+import { type KubeObject, resources } from '../cluster/resources.ts';
+import { Superseded } from './children.ts';
+
+/** Puts our finalizer on an issuer that lacks it, before anything exists that it would have to clean up. */
+export async function addFinalizer(client: ApiClient, issuer: MacpAuthIssuer): Promise<MacpAuthIssuer> {
+  const { namespace, name, resourceVersion, finalizers = [] } = issuer.metadata;
+  if (finalizers.includes(finalizer)) return issuer;
+  return patchFinalizers(client, { namespace, name }, resourceVersion, [...finalizers, finalizer]);
+}
+
+/**
+ * Cleans up after an issuer that is being deleted, then lets it go. Owned children are the garbage collector's; the
+ * agent Secret has no owner; the keyring stays unless `deletionPolicy` says Delete.
+ */
+export async function finalize(client: ApiClient, issuer: MacpAuthIssuer): Promise<void> {
+  const { namespace, name, resourceVersion, finalizers = [] } = issuer.metadata;
+  if (!finalizers.includes(finalizer)) return;
+  const names = objectNames(issuer.metadata);
+  await deleteSecret(client, namespace, names.agentSecret, secretTypes.agent);
+  if (issuer.spec.deletionPolicy === 'Delete')
+    await deleteSecret(client, namespace, names.keyring, secretTypes.keyring);
+  const others = finalizers.filter((other) => other !== finalizer);
+  try {
+    await patchFinalizers(client, { namespace, name }, resourceVersion, others);
+  } catch (error) {
+    if (!isStatus(error, 404)) throw error;
+  }
+}
+
+/** Removes an agent Secret that outlived its issuer, such as one that a paused operator wrote too late. */
+export async function cleanUpAfter(
+  client: ApiClient,
+  key: IssuerKey,
+  agentSecret: KubeObject | undefined,
+): Promise<void> {
+  if (!agentSecret) return;
+  if (await client.find(resources.issuers, key.namespace, key.name)) return;
+  await deleteSecret(client, key.namespace, agentSecret.metadata.name, secretTypes.agent);
+}
+
+async function deleteSecret(client: ApiClient, namespace: string, name: string, type: string): Promise<void> {
+  const secret = await client.find(resources.secrets, namespace, name);
+  if (secret?.type === type) await client.delete(resources.secrets, secret);
+}
+
+async function patchFinalizers(
+  client: ApiClient,
+  { namespace, name }: IssuerKey,
+  resourceVersion: string,
+  finalizers: string[],
+): Promise<MacpAuthIssuer> {
+  try {
+    const patched = await client.mergePatch(resources.issuers, namespace, name, {
+      metadata: { resourceVersion, finalizers },
+    });
+    return patched as unknown as MacpAuthIssuer;
+  } catch (error) {
+    if (isStatus(error, 409)) throw new Superseded('the issuer changed meanwhile');
+    throw error;
+  }
+}

@@ -1,0 +1,180 @@
+import type { PublicJWK } from '../../sidecar/contract/jwk.ts';
+import { type MacpAuthIssuer, objectNames } from '../api/names.ts';
+import { keyringSecret } from '../build/keyring-secret.ts';
+import { type ApiClient, isStatus } from '../cluster/client.ts';
+import { resources } from '../cluster/resources.ts';
+import { type KeyringObservation, keyPolicy, observeKeyring } from '../observe/keyring.ts';
+import type { Children } from '../observe/world.ts';
+import { generateKey } from '../plan/generate.ts';
+import { type Keyring, type NewKey, publicKeys } from '../plan/keyring.ts';
+import { type KeyringChange, type Plan, plan } from '../plan/planner.ts';
+import type { Judgement } from '../status/conditions.ts';
+import type { IssuerEvent } from '../status/events.ts';
+import { Superseded } from './children.ts';
+
+/** What became of the keyring, for everything that derives from it. */
+export interface KeyringOutcome {
+  judgement: Judgement;
+  events: IssuerEvent[];
+  /** The keyring as it was persisted; undefined while it may not be relied on. */
+  keyring?: Keyring;
+  /** What to publish; undefined: leave what is published. */
+  publish?: { keys: readonly PublicJWK[]; revision: number };
+  /** When the keyring needs something next. */
+  wakeAt?: number;
+  /** Look again after this, although nothing may have happened. */
+  retryMs?: number;
+  /** The access that failed, for the queue to retry. */
+  failure?: unknown;
+}
+
+interface SettleRequest {
+  client: ApiClient;
+  issuer: MacpAuthIssuer;
+  children: Children;
+  now: number;
+}
+
+/**
+ * Observes the keyring, plans, and persists what was planned before anything may derive from it.
+ *
+ * @throws Superseded when another operator wrote it meanwhile
+ */
+export async function settleKeyring({
+  client,
+  issuer,
+  children,
+  now,
+}: SettleRequest): Promise<KeyringOutcome> {
+  try {
+    const observation = await observeKeyring(client, issuer, children);
+    if (observation.foreign) return nameConflict(issuer);
+    if (observation.predecessorLingers && observation.observed.state === 'absent') return waitForCollector();
+    const decision = await planWithKeys(issuer, observation, now);
+    if (decision.action === 'hold') return hold(issuer, decision, observation);
+    if (decision.action === 'write') await persist(client, issuer, decision.keyring, observation);
+    const { keyring, wakeAt } = decision;
+    return {
+      judgement: { type: 'KeyringReady', reason: 'KeyringComplete', message: complete(keyring) },
+      events: decision.action === 'write' ? changeEvents(decision.change, keyring) : [],
+      keyring,
+      publish: { keys: publicKeys(keyring), revision: keyring.revision },
+      wakeAt,
+    };
+  } catch (error) {
+    if (error instanceof Superseded) throw error;
+    const message = `the keyring Secret could not be read or written: ${(error as Error).message}`;
+    return {
+      judgement: { type: 'KeyringReady', reason: 'KeyringAccessFailed', message },
+      events: [],
+      failure: error,
+    };
+  }
+}
+
+async function planWithKeys(
+  issuer: MacpAuthIssuer,
+  { observed, traces }: KeyringObservation,
+  now: number,
+): Promise<Exclude<Plan, { action: 'needKeys' }>> {
+  const decide = (newKeys: readonly NewKey[]) =>
+    plan({ policy: keyPolicy(issuer), observed, traces, now, newKeys });
+  const first = decide([]);
+  if (first.action !== 'needKeys') return first;
+  const { algorithm, count } = first;
+  const second = decide(await Promise.all(Array.from({ length: count }, () => generateKey(algorithm))));
+  if (second.action === 'needKeys') throw new Error('the plan asks for more keys than it said');
+  return second;
+}
+
+async function persist(
+  client: ApiClient,
+  issuer: MacpAuthIssuer,
+  keyring: Keyring,
+  { secret }: KeyringObservation,
+): Promise<void> {
+  const body = keyringSecret(issuer, keyring, secret);
+  try {
+    if (secret) await client.replace(resources.secrets, body);
+    else await client.create(resources.secrets, issuer.metadata.namespace, body);
+  } catch (error) {
+    if (isStatus(error, 409)) throw new Superseded('the keyring was written by another meanwhile');
+    throw error;
+  }
+}
+
+const complete = (keyring: Keyring): string =>
+  `revision ${keyring.revision} with ${keyring.keys.length} keys`;
+
+function hold(
+  issuer: MacpAuthIssuer,
+  decision: Extract<Plan, { action: 'hold' }>,
+  { traces }: KeyringObservation,
+): KeyringOutcome {
+  const { keyring } = objectNames(issuer.metadata);
+  const consent = 'or set spec.rotation.rotateNow to a new value to go on with';
+  const advice = {
+    KeyringLost: `restore Secret ${keyring} from a backup, ${consent} new keys`,
+    KeyringStale: `restore the newest copy of Secret ${keyring}, ${consent} this one and the keys that agents hold`,
+    KeyringUnreadable: `restore Secret ${keyring} from a backup, or delete it to rebuild it from what agents hold`,
+  }[decision.reason];
+  const message = `${decision.problem}; what is published and distributed stays. To mend it: ${advice}`;
+  return {
+    judgement: { type: 'KeyringReady', reason: decision.reason, message },
+    events: [],
+    ...(decision.publish && { publish: { keys: decision.publish, revision: traces.revision } }),
+  };
+}
+
+const nameConflict = (issuer: MacpAuthIssuer): KeyringOutcome => ({
+  judgement: {
+    type: 'KeyringReady',
+    reason: 'KeyringNameConflict',
+    message: `Secret ${objectNames(issuer.metadata).keyring} exists and is no keyring of ours: delete or rename it`,
+  },
+  events: [],
+});
+
+const waitForCollector = (): KeyringOutcome => ({
+  judgement: {
+    type: 'KeyringReady',
+    reason: 'WaitingForGarbageCollection',
+    message: 'the JWKS ConfigMap of an earlier issuer of this name is being collected',
+  },
+  events: [],
+  retryMs: 1_000,
+});
+
+function changeEvents(change: KeyringChange, keyring: Keyring): IssuerEvent[] {
+  const kids = `keys: ${keyring.keys.map(({ kid }) => kid).join(', ')}`;
+  switch (change) {
+    case 'KeyringCreated':
+      return [{ type: 'Normal', reason: change, note: `the keyring was created; ${kids}` }];
+    case 'KeyringRebuilt':
+      return [
+        {
+          type: 'Warning',
+          reason: change,
+          note: `the keyring Secret was gone and was rebuilt from the agent Secret; ${kids}`,
+        },
+      ];
+    case 'KeyringReplaced':
+      return [
+        {
+          type: 'Warning',
+          reason: change,
+          note: `by consent, new keys replace a lost keyring; verifiers accept them once they fetch the JWKS again; ${kids}`,
+        },
+      ];
+    case 'KeyringMerged':
+      return [
+        {
+          type: 'Warning',
+          reason: change,
+          note: `by consent, an older copy of the keyring was merged with what agents hold; ${kids}`,
+        },
+      ];
+    case 'KeyringUpdated':
+      return [];
+  }
+}

@@ -1,0 +1,185 @@
+import http from 'node:http';
+import https from 'node:https';
+import { json, text } from 'node:stream/consumers';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { fieldManager } from '../api/names.ts';
+import { type KubeList, type KubeObject, type Resource, resourcePath } from './resources.ts';
+
+/** An answer of the API server that is not a success. `code` is its HTTP status, `reason` that of the Status object. */
+export class ApiError extends Error {
+  readonly code: number;
+  readonly reason: string;
+
+  constructor(code: number, reason: string, message: string) {
+    super(message);
+    this.name = 'ApiError';
+    this.code = code;
+    this.reason = reason;
+  }
+}
+
+/** Whether an error is the API server's answer with this HTTP status. */
+export const isStatus = (error: unknown, code: number): boolean =>
+  error instanceof ApiError && error.code === code;
+
+interface RequestOptions {
+  query?: Record<string, string>;
+  contentType?: string;
+  body?: unknown;
+  signal?: AbortSignal;
+}
+
+const requestTimeoutMs = 20_000;
+
+/**
+ * The API server, as plain JSON: objects come and go as they are, since typed serializers drop what they do not
+ * know. Authentication and TLS are the KubeConfig's. Every call fails with an {@link ApiError} for an answer that is
+ * not a success, or with the network's error; a call that is not a watch ends after 20 s.
+ */
+export class ApiClient {
+  readonly #kubeConfig: KubeConfig;
+  readonly #server: string;
+
+  constructor(kubeConfig: KubeConfig) {
+    const cluster = kubeConfig.getCurrentCluster();
+    if (!cluster) throw new Error('the kubeconfig has no current cluster: set current-context');
+    this.#kubeConfig = kubeConfig;
+    this.#server = cluster.server.replace(/\/$/, '');
+  }
+
+  /** Opens a request and resolves with the response's head once it is a success. */
+  async open(method: string, path: string, options: RequestOptions = {}): Promise<http.IncomingMessage> {
+    const url = new URL(this.#server + path);
+    for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, value);
+    const request: https.RequestOptions = {
+      method,
+      headers: { accept: 'application/json', 'user-agent': fieldManager },
+    };
+    await this.#kubeConfig.applyToHTTPSOptions(request);
+    // The KubeConfig caches one agent per cluster and user, but makes it without keep-alive.
+    if (request.agent instanceof https.Agent) Object.assign(request.agent, { keepAlive: true });
+    if (options.signal) request.signal = options.signal;
+    const body = options.body === undefined ? undefined : JSON.stringify(options.body);
+    if (body !== undefined) {
+      request.headers = {
+        ...request.headers,
+        'content-type': options.contentType ?? 'application/json',
+        'content-length': Buffer.byteLength(body),
+      };
+    }
+    const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+      const sent = (url.protocol === 'http:' ? http : https).request(url, request, resolve);
+      sent.on('error', reject);
+      sent.end(body);
+    });
+    const code = response.statusCode ?? 0;
+    if (code >= 200 && code < 300) return response;
+    throw apiError(code, await text(response));
+  }
+
+  async #call<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+    const response = await this.open(method, path, {
+      ...options,
+      signal: AbortSignal.timeout(requestTimeoutMs),
+    });
+    return (await json(response)) as T;
+  }
+
+  /** Reads an object from etcd's current state, past every cache. */
+  get<T = KubeObject>(resource: Resource, namespace: string, name: string): Promise<T> {
+    return this.#call('GET', resourcePath(resource, namespace, name));
+  }
+
+  /** As {@link get}, but undefined where there is no such object. */
+  async find<T = KubeObject>(resource: Resource, namespace: string, name: string): Promise<T | undefined> {
+    try {
+      return await this.get<T>(resource, namespace, name);
+    } catch (error) {
+      if (isStatus(error, 404)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Lists the objects of a namespace, or of all when it is undefined. */
+  list(resource: Resource, namespace: string | undefined, query: Record<string, string>): Promise<KubeList> {
+    return this.#call('GET', resourcePath(resource, namespace), { query });
+  }
+
+  /** Creates an object; 409 when one of its name exists. */
+  create<T extends object>(resource: Resource, namespace: string, body: T): Promise<KubeObject> {
+    const query = { fieldManager, fieldValidation: 'Strict' };
+    return this.#call('POST', resourcePath(resource, namespace), { query, body });
+  }
+
+  /** Replaces an object; 409 when its `resourceVersion` is no longer the current one. */
+  replace(resource: Resource, body: KubeObject): Promise<KubeObject> {
+    const { namespace, name } = body.metadata;
+    const query = { fieldManager, fieldValidation: 'Strict' };
+    return this.#call('PUT', resourcePath(resource, namespace, name), { query, body });
+  }
+
+  /** Server-side apply with our field manager, taking over conflicting fields; 409 for a stale `resourceVersion`. */
+  apply(resource: Resource, body: KubeObject, subresource?: 'status'): Promise<KubeObject> {
+    const { namespace, name } = body.metadata;
+    const path = resourcePath(resource, namespace, name) + (subresource ? `/${subresource}` : '');
+    const query = { fieldManager, force: 'true', fieldValidation: 'Strict' };
+    return this.#call('PATCH', path, { query, body, contentType: 'application/apply-patch+yaml' });
+  }
+
+  /** JSON merge patch (RFC 7386). */
+  mergePatch(resource: Resource, namespace: string, name: string, body: object): Promise<KubeObject> {
+    const contentType = 'application/merge-patch+json';
+    return this.#call('PATCH', resourcePath(resource, namespace, name), {
+      query: { fieldManager },
+      body,
+      contentType,
+    });
+  }
+
+  /** Deletes this very object (its uid is a precondition); an object that is gone already is fine. */
+  async delete(resource: Resource, object: KubeObject): Promise<void> {
+    const { namespace, name, uid } = object.metadata;
+    try {
+      await this.#call('DELETE', resourcePath(resource, namespace, name), {
+        body: {
+          apiVersion: 'v1',
+          kind: 'DeleteOptions',
+          preconditions: { uid },
+          propagationPolicy: 'Background',
+        },
+      });
+    } catch (error) {
+      // 409 is the precondition: another object of this name, which is not ours to delete.
+      if (!isStatus(error, 404) && !isStatus(error, 409)) throw error;
+    }
+  }
+
+  /** GET to a pod through the API server's proxy: the body as text and the pod's `Date` header. */
+  async getFromPod(
+    namespace: string,
+    pod: string,
+    port: number,
+    path: string,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const response = await this.open(
+      'GET',
+      `/api/v1/namespaces/${namespace}/pods/${pod}:${port}/proxy${path}`,
+      { signal },
+    );
+    return text(response);
+  }
+}
+
+function apiError(code: number, body: string): ApiError {
+  try {
+    const status = JSON.parse(body) as { reason?: string; message?: string };
+    return new ApiError(
+      code,
+      status.reason ?? 'Unknown',
+      status.message ?? `the API server answered ${code}`,
+    );
+  } catch {
+    return new ApiError(code, 'Unknown', `the API server answered ${code}`);
+  }
+}

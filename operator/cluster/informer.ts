@@ -1,0 +1,156 @@
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type ApiClient, ApiError } from './client.ts';
+import { type KubeObject, type Resource, resourcePath } from './resources.ts';
+
+/** What an informer follows, and whom it tells. */
+export interface InformerOptions {
+  client: ApiClient;
+  resource: Resource;
+  /** Undefined: all namespaces. */
+  namespace: string | undefined;
+  labelSelector?: string;
+  /** Called with each object that came, changed or went. Must not throw; it should only enqueue. */
+  onChange: (object: KubeObject) => void;
+  log: Logger;
+  signal: AbortSignal;
+}
+
+/** A local, eventually consistent copy of a collection. */
+export interface Informer<T = KubeObject> {
+  get(namespace: string, name: string): T | undefined;
+  list(): T[];
+  /** Whether the collection was ever listed whole; before that, a missing object means nothing. */
+  synced(): boolean;
+  /** What the API server refused and how to mend it, while it does. */
+  problem(): string | undefined;
+}
+
+const relistMs = 600_000;
+const idleTimeoutMs = 150_000;
+const maxBackoffMs = 10_000;
+
+class WatchEnded extends Error {}
+
+/**
+ * Follows a collection: list, then watch from the list's version, again and again until `signal` aborts.
+ *
+ * It lists anew after 410 Gone, any failure, and every ten minutes (what a watch lost comes back), waits longer after
+ * each failure in a row, and keeps its last copy meanwhile.
+ */
+export function startInformer<T = KubeObject>(options: InformerOptions): Informer<T> {
+  const { client, resource, namespace, signal, onChange } = options;
+  const log = options.log.child({ resource: resource.plural, namespace });
+  const objects = new Map<string, KubeObject>();
+  const selector: Record<string, string> = options.labelSelector
+    ? { labelSelector: options.labelSelector }
+    : {};
+  let synced = false;
+  let problem: string | undefined;
+
+  const keyOf = (object: KubeObject) => `${object.metadata.namespace}/${object.metadata.name}`;
+
+  function replaceAll(items: KubeObject[]): void {
+    const next = new Map(items.map((item) => [keyOf(item), complete(item)]));
+    const gone = [...objects].filter(([key]) => !next.has(key)).map(([, object]) => object);
+    const changed = [...next].filter(([key, object]) => versionOf(objects.get(key)) !== versionOf(object));
+    objects.clear();
+    for (const [key, object] of next) objects.set(key, object);
+    synced = true;
+    problem = undefined;
+    for (const object of [...gone, ...changed.map(([, object]) => object)]) onChange(object);
+  }
+
+  // List items lack their kind; nobody reads managedFields, which are often the larger part.
+  const complete = ({ metadata: { managedFields: _, ...metadata }, ...item }: KubeObject): KubeObject => ({
+    ...item,
+    apiVersion: resource.apiVersion,
+    kind: resource.kind,
+    metadata,
+  });
+
+  function take(event: { type: string; object: KubeObject }): string | undefined {
+    if (event.type === 'ERROR') {
+      const status = event.object as unknown as { code?: number; reason?: string; message?: string };
+      throw new ApiError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
+    }
+    if (event.type === 'DELETED') objects.delete(keyOf(event.object));
+    else if (event.type !== 'BOOKMARK') objects.set(keyOf(event.object), complete(event.object));
+    if (event.type !== 'BOOKMARK') onChange(event.object);
+    return event.object.metadata.resourceVersion;
+  }
+
+  // One watch request; resolves with the version to go on from when the server ends it in good order.
+  async function watch(from: string): Promise<string> {
+    const query = {
+      ...selector,
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      resourceVersion: from,
+      timeoutSeconds: String(240 + Math.floor(Math.random() * 60)),
+    };
+    const ended = new AbortController();
+    const response = await client.open('GET', resourcePath(resource, namespace), {
+      query,
+      signal: AbortSignal.any([signal, ended.signal]),
+    });
+    try {
+      // Bookmarks come about once a minute: silence for longer is a dead connection.
+      response.setTimeout(idleTimeoutMs, () => response.destroy(new WatchEnded('the watch fell silent')));
+      let version = from;
+      for await (const line of createInterface({ input: response }))
+        version = take(JSON.parse(line)) ?? version;
+      if (!response.complete) throw new WatchEnded('the watch broke off');
+      return version;
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async function run(): Promise<void> {
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        const list = await client.list(resource, namespace, selector);
+        replaceAll(list.items);
+        failures = 0;
+        const relistAt = Date.now() + relistMs;
+        let version = list.metadata.resourceVersion;
+        while (Date.now() < relistAt && !signal.aborted) version = await watch(version);
+      } catch (error) {
+        if (signal.aborted) return;
+        const gone = error instanceof ApiError && error.code === 410;
+        failures += 1;
+        problem = explain(error, resource);
+        if (!gone)
+          log.warn(
+            { reason: (error as Error).message, failures },
+            problem ?? 'following failed; trying again',
+          );
+        const backoff = Math.min(maxBackoffMs, 250 * 2 ** Math.min(failures, 10));
+        await sleep(backoff * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  void run();
+  return {
+    get: (objectNamespace, name) => objects.get(`${objectNamespace}/${name}`) as T | undefined,
+    list: () => [...objects.values()] as T[],
+    synced: () => synced,
+    problem: () => problem,
+  };
+}
+
+const versionOf = (object: KubeObject | undefined): string =>
+  `${object?.metadata.uid}/${object?.metadata.resourceVersion}`;
+
+function explain(error: unknown, resource: Resource): string | undefined {
+  const code = error instanceof ApiError ? error.code : 0;
+  if (code === 404)
+    return `the API server does not know ${resource.plural}: apply the CRD (kubectl apply -f crds/)`;
+  if (code === 403)
+    return `the operator may not list and watch ${resource.plural}: grant it (operator/rbac.yaml)`;
+  return undefined;
+}

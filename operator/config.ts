@@ -1,0 +1,89 @@
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+
+/** How the operator was asked to run. */
+export interface Config {
+  /** Undefined: the in-cluster ServiceAccount, else the usual kubeconfig rules. */
+  kubeconfig: string | undefined;
+  /** Namespaces whose issuers are acted on; undefined: all. */
+  namespaces: string[] | undefined;
+  /** Image of the JWKS server's pods. */
+  sidecarImage: string;
+  /** How server pods are asked for what they serve. */
+  probe: 'direct' | 'proxy';
+  healthAddress: string | undefined;
+  healthPort: number;
+  logLevel: string;
+}
+
+/** A flag or variable that cannot be used; the message names it and the fix. */
+export class ConfigError extends Error {}
+
+const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+const schema = z.object({
+  kubeconfig: z.string().optional(),
+  namespaces: z
+    .string()
+    .transform((text) => text.split(',').map((name) => name.trim()))
+    .refine((names) => names.every((name) => label.test(name)), 'must be namespace names separated by commas')
+    .optional(),
+  'sidecar-image': z
+    .string('must be set to the image of the sidecar')
+    .regex(/^\S+$/, 'must be an image reference'),
+  probe: z.enum(['direct', 'proxy'], 'must be direct or proxy').default('direct'),
+  'health-address': z.string().optional(),
+  'health-port': z
+    .string()
+    .default('8081')
+    .transform(Number)
+    .refine(
+      (port) => Number.isInteger(port) && port >= 0 && port <= 65_535,
+      'must be a port number between 0 and 65535',
+    ),
+  'log-level': z.enum(levels, `must be one of ${levels.join(', ')}`).default('info'),
+});
+
+const flags = Object.keys(schema.shape) as (keyof typeof schema.shape)[];
+
+const variableOf = (flag: string): string => `MACP_AUTH_OPERATOR_${flag.toUpperCase().replaceAll('-', '_')}`;
+
+/**
+ * Reads flags, and for those not given the environment (`--sidecar-image` is `MACP_AUTH_OPERATOR_SIDECAR_IMAGE`).
+ *
+ * @throws ConfigError for the first value that cannot be used
+ */
+export function readConfig(args: string[], env: NodeJS.ProcessEnv): Config {
+  const given = parseFlags(args);
+  const raw = Object.fromEntries(
+    flags.map((flag) => [flag, given[flag] ?? (env[variableOf(flag)] || undefined)]),
+  );
+  const parsed = schema.safeParse(raw);
+  if (!parsed.success) {
+    const { path, message } = parsed.error.issues[0] as z.core.$ZodIssue;
+    const flag = String(path[0]);
+    throw new ConfigError(`--${flag} (or ${variableOf(flag)}) ${message}`);
+  }
+  const { data } = parsed;
+  return {
+    kubeconfig: data.kubeconfig,
+    namespaces: data.namespaces,
+    sidecarImage: data['sidecar-image'],
+    probe: data.probe,
+    healthAddress: data['health-address'],
+    healthPort: data['health-port'],
+    logLevel: data['log-level'],
+  };
+}
+
+function parseFlags(args: string[]): Record<string, string | undefined> {
+  try {
+    const options = Object.fromEntries(flags.map((flag) => [flag, { type: 'string' as const }]));
+    return parseArgs({ args, options, strict: true }).values;
+  } catch (error) {
+    throw new ConfigError(
+      `${(error as Error).message} (flags: ${flags.map((flag) => `--${flag}`).join(', ')})`,
+    );
+  }
+}

@@ -1,0 +1,133 @@
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KubeConfig } from '@kubernetes/client-node';
+import { pino } from 'pino';
+import { Superseded } from './apply/children.ts';
+import { ApiClient } from './cluster/client.ts';
+import { WorkQueue } from './cluster/queue.ts';
+import { type Config, ConfigError, readConfig } from './config.ts';
+import { createMetrics } from './metrics.ts';
+import { askDirectly, askThroughProxy } from './observe/probe.ts';
+import { followWorld } from './observe/world.ts';
+import { type Context, reconcile } from './reconcile.ts';
+import { serve } from './serve.ts';
+
+const concurrency = 8;
+/** How long the caches may take before work begins without those that cannot be filled. */
+const syncPatienceMs = 10_000;
+
+function loadKubeConfig(path: string | undefined): KubeConfig {
+  const kubeConfig = new KubeConfig();
+  try {
+    if (path === undefined) kubeConfig.loadFromDefault();
+    else kubeConfig.loadFromFile(path);
+  } catch (error) {
+    throw new ConfigError(`the kubeconfig cannot be used: ${(error as Error).message}`);
+  }
+  return kubeConfig;
+}
+
+async function run(config: Config): Promise<void> {
+  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const client = new ApiClient(loadKubeConfig(config.kubeconfig));
+  const stopping = new AbortController();
+  const { signal } = stopping;
+
+  const keyOf = (text: string) => {
+    const [namespace = '', name = ''] = text.split('/');
+    return { namespace, name };
+  };
+  const queue: WorkQueue = new WorkQueue({
+    concurrency,
+    work: (text) => work(text),
+    onError: (text, error) => {
+      const fields = { issuer: text, reason: (error as Error).message };
+      if (error instanceof Superseded) log.debug(fields, 'observing again');
+      else log.error(fields, 'reconcile failed; trying again');
+    },
+  });
+  const metrics = createMetrics(() => queue.depth);
+  let started = false;
+  const waiting = new Set<string>();
+  const world = followWorld({
+    client,
+    namespaces: config.namespaces,
+    log,
+    signal,
+    onChange: ({ namespace, name }) => {
+      const text = `${namespace}/${name}`;
+      if (started) queue.add(text);
+      else waiting.add(text);
+    },
+  });
+  const askPod = config.probe === 'proxy' ? askThroughProxy(client) : askDirectly();
+  const context: Context = {
+    client,
+    world,
+    askPod,
+    sidecarImage: config.sidecarImage,
+    now: Date.now,
+    metrics,
+    log,
+  };
+
+  async function work(text: string): Promise<number | undefined> {
+    const begun = performance.now();
+    const seconds = () => (performance.now() - begun) / 1000;
+    try {
+      const again = await reconcile(context, keyOf(text));
+      metrics.observeReconcile('success', seconds());
+      if (!world.issuer(keyOf(text))) metrics.forgetIssuer(keyOf(text));
+      return again;
+    } catch (error) {
+      metrics.observeReconcile(error instanceof Superseded ? 'superseded' : 'error', seconds());
+      throw error;
+    }
+  }
+
+  const server = await serve({
+    address: config.healthAddress,
+    port: config.healthPort,
+    registry: metrics.registry,
+    notReady: () => {
+      if (signal.aborted) return 'stopping';
+      return world.synced() ? undefined : (world.problem() ?? 'the caches are being filled');
+    },
+  });
+
+  const stop = async (name: NodeJS.Signals) => {
+    if (signal.aborted) return;
+    log.info({ signal: name }, 'stopping');
+    stopping.abort();
+    await queue.stop();
+    server.closeAllConnections();
+    server.close();
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+
+  log.info(
+    {
+      namespaces: config.namespaces ?? 'all',
+      healthPort: (server.address() as AddressInfo).port,
+      probe: config.probe,
+    },
+    'started',
+  );
+  // Without its cache an object is looked up live, so a kind that cannot be followed must not stop the others.
+  for (
+    const deadline = Date.now() + syncPatienceMs;
+    !world.synced() && Date.now() < deadline && !signal.aborted;
+  ) {
+    await sleep(20, undefined, { signal }).catch(() => {});
+  }
+  started = true;
+  for (const text of waiting) queue.add(text);
+}
+
+try {
+  await run(readConfig(process.argv.slice(2), process.env));
+} catch (error) {
+  process.stderr.write(`macp-auth-operator: ${(error as Error).message}\n`);
+  process.exit(1);
+}

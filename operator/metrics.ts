@@ -1,0 +1,77 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { IssuerKey } from './api/names.ts';
+import type { MacpAuthIssuerStatus } from './api/v1alpha1.ts';
+
+/** The operator's metrics, all of them named here. */
+export interface Metrics {
+  registry: Registry;
+  /** Records one reconcile: its result and duration in seconds. */
+  observeReconcile(result: 'success' | 'superseded' | 'error', seconds: number): void;
+  /** Records what status says of an issuer. */
+  observeIssuer(key: IssuerKey, status: MacpAuthIssuerStatus, now: number): void;
+  /** Forgets an issuer that is gone. */
+  forgetIssuer(key: IssuerKey): void;
+}
+
+/** Makes the metrics in a registry of their own. `queueDepth` is asked at each scrape. */
+export function createMetrics(queueDepth: () => number): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const reconciles = new Counter({
+    name: 'macp_auth_operator_reconciles_total',
+    help: 'Reconciles by result.',
+    labelNames: ['result'],
+    registers,
+  });
+  const duration = new Histogram({
+    name: 'macp_auth_operator_reconcile_duration_seconds',
+    help: 'Duration of reconciles.',
+    buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 20],
+    registers,
+  });
+  new Gauge({
+    name: 'macp_auth_operator_queue_depth',
+    help: 'Issuers that wait to be reconciled.',
+    registers,
+    collect() {
+      this.set(queueDepth());
+    },
+  });
+  const condition = new Gauge({
+    name: 'macp_auth_issuer_condition',
+    help: 'Whether a condition of an issuer is True (1) or not (0).',
+    labelNames: ['namespace', 'name', 'type'],
+    registers,
+  });
+  const signUntil = new Gauge({
+    name: 'macp_auth_issuer_sign_until_timestamp_seconds',
+    help: 'When sidecars stop signing with the active key unless it is extended or replaced.',
+    labelNames: ['namespace', 'name'],
+    registers,
+  });
+  const activeSince = new Gauge({
+    name: 'macp_auth_issuer_active_key_timestamp_seconds',
+    help: 'Since when the active key signs.',
+    labelNames: ['namespace', 'name'],
+    registers,
+  });
+  return {
+    registry,
+    observeReconcile(result, seconds) {
+      reconciles.inc({ result });
+      duration.observe(seconds);
+    },
+    observeIssuer({ namespace, name }, status) {
+      for (const { type, status: value } of status.conditions ?? []) {
+        condition.set({ namespace, name, type }, value === 'True' ? 1 : 0);
+      }
+      const active = status.keys?.find(({ keyID }) => keyID === status.activeKeyID);
+      if (active?.signUntilTime) signUntil.set({ namespace, name }, Date.parse(active.signUntilTime) / 1000);
+      if (active?.activeTime) activeSince.set({ namespace, name }, Date.parse(active.activeTime) / 1000);
+    },
+    forgetIssuer({ namespace, name }) {
+      for (const gauge of [condition, signUntil, activeSince]) gauge.remove({ namespace, name });
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import http from 'node:http';
+import { text } from 'node:stream/consumers';
+import { jwksPath, serverPorts } from '../build/server.ts';
+import type { ApiClient } from '../cluster/client.ts';
+import type { KubeObject } from '../cluster/resources.ts';
+
+/** What a server pod answered: the kids that it serves, or why it gave none. */
+export type ServedKeys = { pod: string; kids: string[] } | { pod: string; problem: string };
+
+/** Asks a server pod for its JWKS. */
+export type AskPod = (pod: KubeObject) => Promise<ServedKeys>;
+
+const timeoutMs = 3_000;
+// A JWKS with 64 RSA keys has about 30 KiB.
+const maxBytes = 1_048_576;
+
+type Fetch = (pod: KubeObject, signal: AbortSignal) => Promise<string>;
+
+/** Asks pods at their own address. */
+export const askDirectly = (): AskPod =>
+  asking(async (pod, signal) => {
+    const host = (pod.status as { podIP?: string } | undefined)?.podIP;
+    if (!host) throw new Error('it has no address yet');
+    const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+      http
+        .get({ host, port: serverPorts.jwks, path: jwksPath, signal, agent: false }, resolve)
+        .on('error', reject);
+    });
+    if (Number(response.headers['content-length'] ?? 0) > maxBytes)
+      throw new Error('its answer is too large');
+    if (response.statusCode !== 200) throw new Error(`it answered ${response.statusCode}`);
+    return text(response);
+  });
+
+/** Asks pods through the API server's proxy, for an operator that has no route to them. */
+export const askThroughProxy = (client: ApiClient): AskPod =>
+  asking((pod, signal) =>
+    client.getFromPod(pod.metadata.namespace, pod.metadata.name, serverPorts.jwks, jwksPath, signal),
+  );
+
+function asking(fetchFrom: Fetch): AskPod {
+  return async (pod) => {
+    const { name } = pod.metadata;
+    try {
+      const { keys } = JSON.parse(await fetchFrom(pod, AbortSignal.timeout(timeoutMs))) as {
+        keys: { kid: string }[];
+      };
+      return { pod: name, kids: keys.map(({ kid }) => kid) };
+    } catch (error) {
+      return { pod: name, problem: explain(error) };
+    }
+  };
+}
+
+// Messages end up in status: they must not differ from one try to the next, or each try would be a write.
+function explain(error: unknown): string {
+  const { name, code, message } = error as { name?: string; code?: string; message?: string };
+  if (name === 'AbortError' || name === 'TimeoutError')
+    return `it did not answer within ${timeoutMs / 1000} s`;
+  if (typeof code === 'string') return `it cannot be reached (${code})`;
+  return error instanceof SyntaxError || error instanceof TypeError
+    ? 'its answer is not a JWK Set'
+    : String(message);
+}

@@ -1,0 +1,127 @@
+import type { Logger } from 'pino';
+import {
+  type IssuerKey,
+  issuerLabel,
+  issuerOfLabel,
+  labels,
+  type MacpAuthIssuer,
+  managedBy,
+  objectNames,
+} from '../api/names.ts';
+import { serverComponent } from '../build/server.ts';
+import type { ApiClient } from '../cluster/client.ts';
+import { type Informer, startInformer } from '../cluster/informer.ts';
+import { type KubeObject, type Resource, resources } from '../cluster/resources.ts';
+
+/** The kinds that are followed by informers. */
+const followed = {
+  issuers: resources.issuers,
+  secrets: resources.secrets,
+  configMaps: resources.configMaps,
+  services: resources.services,
+  deployments: resources.deployments,
+  podDisruptionBudgets: resources.podDisruptionBudgets,
+  pods: resources.pods,
+} as const;
+
+type Followed = keyof typeof followed;
+
+/** The cached world: issuers, and the objects that carry our labels. It lags, and never proves that a key is absent. */
+export interface World {
+  issuer(key: IssuerKey): MacpAuthIssuer | undefined;
+  issuers(): MacpAuthIssuer[];
+  /** What the cache holds of an issuer's objects. */
+  children(key: IssuerKey): Children;
+  /** Whether every kind was listed whole at least once. */
+  synced(): boolean;
+  /** Why a kind cannot be followed, when the API server said so: a missing permission, a missing CRD. */
+  problem(): string | undefined;
+}
+
+/** An issuer's objects in the cache. */
+export interface Children {
+  configMap: KubeObject | undefined;
+  agentSecret: KubeObject | undefined;
+  deployment: KubeObject | undefined;
+  service: KubeObject | undefined;
+  podDisruptionBudget: KubeObject | undefined;
+  serverPods: KubeObject[];
+}
+
+/** Starts the informers; `onChange` is told which issuer something happened to. */
+export function followWorld(options: {
+  client: ApiClient;
+  namespaces: readonly string[] | undefined;
+  onChange: (key: IssuerKey) => void;
+  log: Logger;
+  signal: AbortSignal;
+}): World {
+  const { client, namespaces, log, signal } = options;
+
+  function follow<T>(resource: Resource): Informer<T>[] {
+    const own = resource === resources.issuers;
+    return (namespaces ?? [undefined]).map((namespace) =>
+      startInformer<T>({
+        client,
+        resource,
+        namespace,
+        ...(!own && { labelSelector: `${labels.managedBy}=${managedBy}` }),
+        onChange: (object) => {
+          const key = own ? object.metadata : issuerOf(object);
+          if (key) options.onChange(key);
+        },
+        log,
+        signal,
+      }),
+    );
+  }
+
+  const informers = Object.fromEntries(
+    Object.entries(followed).map(([name, resource]) => [name, follow(resource)]),
+  ) as Record<Followed, Informer[]>;
+
+  const find = (kind: Followed, namespace: string, name: string): KubeObject | undefined => {
+    for (const informer of informers[kind]) {
+      const object = informer.get(namespace, name);
+      if (object) return object;
+    }
+    return undefined;
+  };
+
+  return {
+    issuer: ({ namespace, name }) => find('issuers', namespace, name) as MacpAuthIssuer | undefined,
+    issuers: () => informers.issuers.flatMap((informer) => informer.list() as unknown as MacpAuthIssuer[]),
+    children(key) {
+      const names = objectNames(key);
+      return {
+        configMap: find('configMaps', key.namespace, names.server),
+        agentSecret: find('secrets', key.namespace, names.agentSecret),
+        deployment: find('deployments', key.namespace, names.server),
+        service: find('services', key.namespace, names.server),
+        podDisruptionBudget: find('podDisruptionBudgets', key.namespace, names.server),
+        serverPods: informers.pods.flatMap((informer) =>
+          informer.list().filter((pod) => isServerOf(pod, key)),
+        ),
+      };
+    },
+    synced: () => Object.values(informers).every((all) => all.every((informer) => informer.synced())),
+    problem: () =>
+      Object.values(informers)
+        .flat()
+        .map((informer) => informer.problem())
+        .find((problem) => problem !== undefined),
+  };
+}
+
+function issuerOf(object: KubeObject): IssuerKey | undefined {
+  return issuerOfLabel(object.metadata.labels?.[labels.issuer]);
+}
+
+function isServerOf(pod: KubeObject, key: IssuerKey): boolean {
+  const podLabels = pod.metadata.labels;
+  return (
+    pod.metadata.namespace === key.namespace &&
+    podLabels?.[labels.issuer] === issuerLabel(key) &&
+    podLabels[labels.component] === serverComponent
+  );
+}

@@ -1,0 +1,219 @@
+import type { Logger } from 'pino';
+import { type IssuerKey, issuerLabel, type MacpAuthIssuer } from './api/names.ts';
+import { applyChild, applyDerived, NameConflict, Superseded } from './apply/children.ts';
+import { addFinalizer, cleanUpAfter, finalize } from './apply/finalize.ts';
+import { type KeyringOutcome, settleKeyring } from './apply/keyring.ts';
+import { agentSecret, jwksConfigMap } from './build/files.ts';
+import { serverDeployment, serverPodDisruptionBudget, serverService } from './build/server.ts';
+import { type ApiClient, isStatus } from './cluster/client.ts';
+import { type KubeObject, type Resource, resources } from './cluster/resources.ts';
+import type { Metrics } from './metrics.ts';
+import type { AskPod } from './observe/probe.ts';
+import type { Children, World } from './observe/world.ts';
+import { type Judgement, severityOf } from './status/conditions.ts';
+import { type IssuerEvent, recordEvent, transitionEvents } from './status/events.ts';
+import { isReady, judgePublished, judgeServer } from './status/judge.ts';
+import { statusOf } from './status/status.ts';
+
+/** Everything that a reconcile needs of the world. */
+export interface Context {
+  client: ApiClient;
+  world: World;
+  askPod: AskPod;
+  sidecarImage: string;
+  /** Milliseconds since the Unix epoch. */
+  now: () => number;
+  metrics: Metrics;
+  log: Logger;
+}
+
+/** How often a settled issuer is looked at, to ask the servers again. */
+const settledMs = 60_000;
+/** How often while servers do not serve what they should. */
+const unsettledMs = 2_000;
+
+const maxLabelLength = 63;
+
+/**
+ * Brings one issuer to its desired state: observe, plan, apply, status. It can be stopped at any line and run again.
+ *
+ * Resolves with milliseconds after which to look again. Rejects, after writing what went wrong into status, when the
+ * queue should try again soon.
+ */
+export async function reconcile(context: Context, key: IssuerKey): Promise<number | undefined> {
+  const { client, world } = context;
+  const cached = world.issuer(key);
+  if (!cached) {
+    await cleanUpAfter(client, key, world.children(key).agentSecret);
+    return undefined;
+  }
+  if (cached.metadata.deletionTimestamp) {
+    await finalize(client, cached);
+    return undefined;
+  }
+  if (issuerLabel(key).length > maxLabelLength) {
+    await writeStatus(context, cached, { judgements: [nameTooLong(key)], events: [] });
+    return undefined;
+  }
+  const issuer = await addFinalizer(client, cached);
+  const children = world.children(key);
+  const keyring = await settleKeyring({ client, issuer, children, now: context.now() });
+  const failures: unknown[] = keyring.failure === undefined ? [] : [keyring.failure];
+
+  const server = await applyServer(context, issuer, children, keyring, failures);
+  const distributed = await distribute(context, issuer, children, keyring, failures);
+  const served = await Promise.all(children.serverPods.filter(isReady).map(context.askPod));
+  const published = judgePublished(keyring.keyring, served);
+
+  const judgements = [
+    judgeCaches(world),
+    accepted(issuer, keyring),
+    keyring.judgement,
+    server,
+    published,
+    distributed,
+  ];
+  await writeStatus(context, issuer, { judgements, events: keyring.events, keyring: keyring.keyring });
+  if (failures.length > 0) throw failures[0];
+  const wait =
+    judgements.some((judgement) => severityOf(judgement) !== 'ok') && served.length > 0
+      ? unsettledMs
+      : settledMs;
+  const wakeIn = (keyring.wakeAt ?? Number.POSITIVE_INFINITY) - context.now();
+  return Math.max(0, Math.min(keyring.retryMs ?? wait, wait, wakeIn));
+}
+
+const nameTooLong = (key: IssuerKey): Judgement => ({
+  type: 'Accepted',
+  reason: 'NameTooLong',
+  message: `"${issuerLabel(key)}" (namespace.name) has ${issuerLabel(key).length} characters, but labels hold at most ${maxLabelLength}: use a shorter name or namespace`,
+});
+
+function accepted({ spec }: MacpAuthIssuer, { keyring }: KeyringOutcome): Judgement {
+  const other = keyring?.keys.find((key) => key.algorithm !== spec.algorithm)?.algorithm;
+  if (other === undefined) return { type: 'Accepted', reason: 'Accepted', message: 'the spec is acted on' };
+  return {
+    type: 'Accepted',
+    reason: 'AlgorithmMismatch',
+    message: `the retained keyring has ${other} keys, which go on signing, but spec.algorithm is ${spec.algorithm}: create the issuer with ${other}`,
+  };
+}
+
+function judgeCaches(world: World): Judgement {
+  const problem = world.problem();
+  return problem === undefined
+    ? {
+        type: 'CachesSynced',
+        reason: 'CachesSynced',
+        message: 'the operator follows all kinds that it needs',
+      }
+    : { type: 'CachesSynced', reason: 'CannotFollow', message: problem };
+}
+
+async function applyServer(
+  { client, sidecarImage }: Context,
+  issuer: MacpAuthIssuer,
+  children: Children,
+  keyring: KeyringOutcome,
+  failures: unknown[],
+): Promise<Judgement> {
+  const apply = (
+    resource: Resource,
+    desired: KubeObject,
+    observed: KubeObject | undefined,
+    how = applyChild,
+  ) => how({ client, issuer, resource, desired, observed });
+  const results = await Promise.allSettled([
+    keyring.publish &&
+      apply(
+        resources.configMaps,
+        jwksConfigMap(issuer, keyring.publish.keys, keyring.publish.revision),
+        children.configMap,
+        applyDerived,
+      ),
+    apply(resources.deployments, serverDeployment(issuer, sidecarImage), children.deployment),
+    apply(resources.services, serverService(issuer), children.service),
+    apply(resources.podDisruptionBudgets, serverPodDisruptionBudget(issuer), children.podDisruptionBudget),
+  ]);
+  const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+  failures.push(...errors);
+  const error = errors.find((candidate) => !(candidate instanceof Superseded));
+  if (error === undefined) return judgeServer(issuer, children.deployment, children.serverPods);
+  const reason = error instanceof NameConflict ? 'ServerNameConflict' : 'ServerApplyFailed';
+  return { type: 'ServerAvailable', reason, message: (error as Error).message };
+}
+
+async function distribute(
+  { client }: Context,
+  issuer: MacpAuthIssuer,
+  children: Children,
+  { keyring }: KeyringOutcome,
+  failures: unknown[],
+): Promise<Judgement> {
+  const type = 'Distributed';
+  if (!keyring)
+    return { type, reason: 'KeyringNotReady', message: 'waits for the keyring; what was distributed stays' };
+  try {
+    const desired = agentSecret(issuer, issuer.metadata.namespace, keyring);
+    await applyDerived({
+      client,
+      issuer,
+      resource: resources.secrets,
+      desired,
+      observed: children.agentSecret,
+    });
+    return {
+      type,
+      reason: 'AllNamespacesCurrent',
+      message: `Secret ${desired.metadata.name} holds the keys in 1 of 1 namespaces`,
+    };
+  } catch (error) {
+    failures.push(error);
+    const reason = error instanceof NameConflict ? 'AgentSecretNameConflict' : 'AgentSecretWriteFailed';
+    return { type, reason, message: (error as Error).message };
+  }
+}
+
+interface StatusInput {
+  judgements: readonly Judgement[];
+  events: readonly IssuerEvent[];
+  keyring?: KeyringOutcome['keyring'];
+}
+
+async function writeStatus(
+  context: Context,
+  issuer: MacpAuthIssuer,
+  { judgements, events, keyring }: StatusInput,
+): Promise<void> {
+  const { client, log, metrics } = context;
+  const { name, namespace, resourceVersion } = issuer.metadata;
+  const status = statusOf(issuer, keyring, judgements, context.now());
+  metrics.observeIssuer(issuer.metadata, status, context.now());
+  if (!sameJSON(status, issuer.status)) {
+    const body = {
+      apiVersion: issuer.apiVersion,
+      kind: issuer.kind,
+      metadata: { name, namespace, resourceVersion },
+      status,
+    };
+    try {
+      await client.apply(resources.issuers, body, 'status');
+    } catch (error) {
+      if (isStatus(error, 409)) throw new Superseded('the issuer changed meanwhile');
+      throw error;
+    }
+  }
+  const transitions = transitionEvents(judgements, issuer.status?.conditions ?? [], status.conditions ?? []);
+  for (const event of [...events, ...transitions]) await recordEvent(client, log, issuer, event);
+}
+
+// Member order differs between what we build and what the API server gives back.
+const sameJSON = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, member) =>
+    member && typeof member === 'object' && !Array.isArray(member)
+      ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : member,
+  );
+}

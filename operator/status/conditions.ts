@@ -1,0 +1,96 @@
+import type { MacpAuthIssuerStatus } from '../api/v1alpha1.ts';
+
+/** A condition as status holds it (Kubernetes API conventions, "typical status properties"). */
+export type Condition = NonNullable<MacpAuthIssuerStatus['conditions']>[number];
+
+/**
+ * The reasons of each condition, and what each means: `ok`: the condition is True; `wait`: it is False and passes by
+ * itself; `problem`: it is False until a person acts, which a Warning Event says.
+ *
+ * `Ready` sums the others up and carries the reason of the first that is not True.
+ */
+export const reasons = {
+  /** The operator can see what it needs to. */
+  CachesSynced: { CachesSynced: 'ok', CannotFollow: 'problem' },
+  /** The spec can be acted on. */
+  Accepted: { Accepted: 'ok', NameTooLong: 'problem', AlgorithmMismatch: 'problem' },
+  /** The keyring is there, current and whole. */
+  KeyringReady: {
+    KeyringComplete: 'ok',
+    KeyringLost: 'problem',
+    KeyringStale: 'problem',
+    KeyringUnreadable: 'problem',
+    KeyringNameConflict: 'problem',
+    KeyringAccessFailed: 'problem',
+    WaitingForGarbageCollection: 'wait',
+  },
+  /** The JWKS server's objects are applied and a pod of it is available. */
+  ServerAvailable: {
+    ServerAvailable: 'ok',
+    ServerStarting: 'wait',
+    ServerFailing: 'problem',
+    ServerNameConflict: 'problem',
+    ServerApplyFailed: 'problem',
+  },
+  /** Every ready server pod serves the keys of the keyring. */
+  Published: {
+    AllServersCurrent: 'ok',
+    NoServerReady: 'wait',
+    ServersBehind: 'wait',
+    ServersUnreachable: 'problem',
+    UnknownKeyServed: 'problem',
+    KeyringNotReady: 'wait',
+  },
+  /** The agent Secrets hold the keys of the keyring. */
+  Distributed: {
+    AllNamespacesCurrent: 'ok',
+    AgentSecretNameConflict: 'problem',
+    AgentSecretWriteFailed: 'problem',
+    KeyringNotReady: 'wait',
+  },
+} as const;
+
+/** A condition type other than `Ready`. */
+export type ConditionType = keyof typeof reasons;
+
+/** A reason of some condition. */
+export type Reason = { [Type in ConditionType]: keyof (typeof reasons)[Type] }[ConditionType];
+
+/** Reason and message of one condition; what the reason means is in {@link reasons}. */
+export type Judgement<Type extends ConditionType = ConditionType> = {
+  [T in Type]: { type: T; reason: keyof (typeof reasons)[T] & string; message: string };
+}[Type];
+
+/** What a reason means. */
+export type Severity = 'ok' | 'wait' | 'problem';
+
+/** The meaning of a judgement's reason. */
+export const severityOf = ({ type, reason }: Judgement): Severity =>
+  (reasons[type] as Record<string, Severity>)[reason] as Severity;
+
+/**
+ * The conditions for status: one for each judgement, and `Ready` first. `lastTransitionTime` changes with `status`
+ * only. `now` in milliseconds since the Unix epoch.
+ */
+export function conditionsOf(
+  judgements: readonly Judgement[],
+  previous: readonly Condition[],
+  generation: number,
+  now: number,
+): Condition[] {
+  const failed = judgements.find((judgement) => severityOf(judgement) === 'problem');
+  const first = failed ?? judgements.find((judgement) => severityOf(judgement) !== 'ok');
+  const ready = first
+    ? { type: 'Ready', ok: false, reason: first.reason, message: first.message }
+    : { type: 'Ready', ok: true, reason: 'Ready', message: 'keys are published and distributed' };
+  const others = judgements.map((judgement) => ({ ...judgement, ok: severityOf(judgement) === 'ok' }));
+  return [ready, ...others].map(({ type, ok, reason, message }) => {
+    const status = ok ? 'True' : 'False';
+    const before = previous.find((condition) => condition.type === type);
+    const lastTransitionTime =
+      before?.status === status
+        ? before.lastTransitionTime
+        : new Date(now).toISOString().replace(/\.\d+Z$/, 'Z');
+    return { type, status, reason, message, observedGeneration: generation, lastTransitionTime };
+  });
+}

@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Logger } from 'pino';
+import { fieldManager, type MacpAuthIssuer } from '../api/names.ts';
+import type { ApiClient } from '../cluster/client.ts';
+import { resources } from '../cluster/resources.ts';
+import { type Condition, type Judgement, severityOf } from './conditions.ts';
+
+/** Something worth telling about an issuer. */
+export interface IssuerEvent {
+  type: 'Normal' | 'Warning';
+  /** UpperCamelCase, for programs. */
+  reason: string;
+  /** For people; at most 1024 characters are kept. */
+  note: string;
+}
+
+/**
+ * The Events that a change of conditions is worth: a problem that is new or another than before, and getting Ready.
+ * A state that passes by itself is none.
+ */
+export function transitionEvents(
+  judgements: readonly Judgement[],
+  previous: readonly Condition[],
+  current: readonly Condition[],
+): IssuerEvent[] {
+  const before = new Map(previous.map((condition) => [condition.type, condition]));
+  const problems = judgements
+    .filter(
+      (judgement) =>
+        severityOf(judgement) === 'problem' && before.get(judgement.type)?.reason !== judgement.reason,
+    )
+    .map(({ reason, message }): IssuerEvent => ({ type: 'Warning', reason, note: message }));
+  const ready = current.find(({ type }) => type === 'Ready');
+  const becameReady = ready?.status === 'True' && before.get('Ready')?.status !== 'True';
+  return becameReady ? [...problems, { type: 'Normal', reason: 'Ready', note: ready.message }] : problems;
+}
+
+/** Writes an Event about an issuer. One that cannot be written is logged: the conditions say the same. */
+export async function recordEvent(
+  client: ApiClient,
+  log: Logger,
+  issuer: MacpAuthIssuer,
+  event: IssuerEvent,
+): Promise<void> {
+  const { name, namespace, uid, resourceVersion } = issuer.metadata;
+  try {
+    await client.create(resources.events, namespace, {
+      apiVersion: 'events.k8s.io/v1',
+      kind: 'Event',
+      metadata: { name: `${name}.${randomBytes(8).toString('hex')}`, namespace },
+      eventTime: new Date().toISOString().replace('Z', '000Z'),
+      reportingController: fieldManager,
+      reportingInstance: hostname().slice(0, 128),
+      action: 'Reconcile',
+      type: event.type,
+      reason: event.reason,
+      note: event.note.slice(0, 1024),
+      regarding: { apiVersion: issuer.apiVersion, kind: issuer.kind, name, namespace, uid, resourceVersion },
+    });
+  } catch (error) {
+    log.warn(
+      { issuer: `${namespace}/${name}`, event: event.reason, reason: (error as Error).message },
+      'an Event was not written',
+    );
+  }
+}

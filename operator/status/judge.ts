@@ -1,0 +1,115 @@
+import type { MacpAuthIssuer } from '../api/names.ts';
+import type { KubeObject } from '../cluster/resources.ts';
+import type { ServedKeys } from '../observe/probe.ts';
+import type { Keyring } from '../plan/keyring.ts';
+import type { Judgement } from './conditions.ts';
+
+interface ContainerStatus {
+  name: string;
+  state?: {
+    waiting?: { reason?: string; message?: string };
+    terminated?: { exitCode?: number; message?: string };
+  };
+  lastState?: { terminated?: { exitCode?: number; message?: string } };
+}
+
+interface DeploymentStatus {
+  observedGeneration?: number;
+  availableReplicas?: number;
+  conditions?: { type: string; status: string; reason?: string; message?: string }[];
+}
+
+const servers = (count: number): string => (count === 1 ? '1 server pod' : `${count} server pods`);
+
+/** Whether a pod is Ready and not on its way out. */
+export function isReady(pod: KubeObject): boolean {
+  const conditions = (pod.status as { conditions?: { type: string; status: string }[] } | undefined)
+    ?.conditions;
+  return (
+    pod.metadata.deletionTimestamp === undefined &&
+    (conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false)
+  );
+}
+
+/** Judges the JWKS server by its Deployment's status, and says of a server that cannot start why. */
+export function judgeServer(
+  issuer: MacpAuthIssuer,
+  deployment: KubeObject | undefined,
+  pods: readonly KubeObject[],
+): Judgement {
+  const type = 'ServerAvailable';
+  const status = deployment?.status as DeploymentStatus | undefined;
+  const available = status?.availableReplicas ?? 0;
+  if (available > 0) {
+    return {
+      type,
+      reason: 'ServerAvailable',
+      message: `${available} of ${servers(issuer.spec.server.replicas)} available`,
+    };
+  }
+  const failure = pods.map(podFailure).find((problem) => problem !== undefined) ?? replicaFailure(status);
+  if (failure) return { type, reason: 'ServerFailing', message: `no server pod is available: ${failure}` };
+  return { type, reason: 'ServerStarting', message: 'no server pod is available yet' };
+}
+
+const passing = ['ContainerCreating', 'PodInitializing'];
+
+// Kubelet's own messages carry back-off times that change: only what stays is said.
+function podFailure(pod: KubeObject): string | undefined {
+  const statuses =
+    (pod.status as { containerStatuses?: ContainerStatus[] } | undefined)?.containerStatuses ?? [];
+  for (const { state, lastState } of statuses) {
+    const reason = state?.waiting?.reason;
+    if (!reason || passing.includes(reason)) continue;
+    const ended = lastState?.terminated;
+    if (ended) {
+      const lastLine = ended.message?.trim().split('\n').at(-1);
+      return `${reason}: exit code ${ended.exitCode}${lastLine ? `: ${lastLine.slice(0, 300)}` : ''}`;
+    }
+    return `${reason}: see kubectl describe of the server pods`;
+  }
+  return undefined;
+}
+
+const replicaFailure = (status: DeploymentStatus | undefined): string | undefined =>
+  status?.conditions?.find((condition) => condition.type === 'ReplicaFailure' && condition.status === 'True')
+    ?.message;
+
+/** Judges whether what the ready server pods serve is what the keyring says. */
+export function judgePublished(keyring: Keyring | undefined, served: readonly ServedKeys[]): Judgement {
+  const type = 'Published';
+  if (!keyring) return { type, reason: 'KeyringNotReady', message: 'waits for the keyring' };
+  if (served.length === 0)
+    return { type, reason: 'NoServerReady', message: 'no server pod is ready to be asked' };
+  const known = new Set([...keyring.keys.map(({ kid }) => kid), ...keyring.removedKeyIDs]);
+  for (const answer of served) {
+    if ('problem' in answer) {
+      return {
+        type,
+        reason: 'ServersUnreachable',
+        message: `server pod ${answer.pod} gave no JWKS: ${answer.problem}`,
+      };
+    }
+    const strangers = answer.kids.filter((kid) => !known.has(kid));
+    if (strangers.length > 0) {
+      return {
+        type,
+        reason: 'UnknownKeyServed',
+        message: `server pod ${answer.pod} serves keys that the keyring never had (${strangers.join(', ')}): find out who wrote them`,
+      };
+    }
+    const missing = keyring.keys.filter(({ kid }) => !answer.kids.includes(kid));
+    if (missing.length > 0) {
+      return {
+        type,
+        reason: 'ServersBehind',
+        message: `server pod ${answer.pod} does not serve all keys yet`,
+      };
+    }
+  }
+  return {
+    type,
+    reason: 'AllServersCurrent',
+    message: `${servers(served.length)} serve${served.length === 1 ? 's' : ''} all ${keyring.keys.length} keys`,
+  };
+}
