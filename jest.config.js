@@ -8,6 +8,12 @@ const tier = (name, extra = {}) => ({
   ...extra,
 });
 
+// One control plane and process kubelet for all that need a cluster.
+const cluster = {
+  globalSetup: '<rootDir>/test/support/globalSetup.ts',
+  globalTeardown: '<rootDir>/test/support/globalTeardown.ts',
+};
+
 export default {
-  projects: [tier('unit'), tier('integration'), tier('verify'), tier('slow')],
+  projects: [tier('unit'), tier('integration', cluster), tier('verify', cluster), tier('slow', cluster)],
 };

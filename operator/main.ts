@@ -66,6 +66,7 @@ async function run(config: Config): Promise<void> {
     world,
     askPod,
     sidecarImage: config.sidecarImage,
+    answers: new Map(),
     now: Date.now,
     metrics,
     log,

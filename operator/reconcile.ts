@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { type IssuerKey, issuerLabel, type MacpAuthIssuer } from './api/names.ts';
-import { applyChild, applyDerived, NameConflict, Superseded } from './apply/children.ts';
+import { type Answers, applyChild, applyDerived, NameConflict, Superseded } from './apply/children.ts';
 import { addFinalizer, cleanUpAfter, finalize } from './apply/finalize.ts';
 import { type KeyringOutcome, settleKeyring } from './apply/keyring.ts';
 import { agentSecret, jwksConfigMap } from './build/files.ts';
@@ -21,6 +21,7 @@ export interface Context {
   world: World;
   askPod: AskPod;
   sidecarImage: string;
+  answers: Answers;
   /** Milliseconds since the Unix epoch. */
   now: () => number;
   metrics: Metrics;
@@ -75,10 +76,8 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   ];
   await writeStatus(context, issuer, { judgements, events: keyring.events, keyring: keyring.keyring });
   if (failures.length > 0) throw failures[0];
-  const wait =
-    judgements.some((judgement) => severityOf(judgement) !== 'ok') && served.length > 0
-      ? unsettledMs
-      : settledMs;
+  const settled = keyring.keyring === undefined || served.length === 0 || severityOf(published) === 'ok';
+  const wait = settled ? settledMs : unsettledMs;
   const wakeIn = (keyring.wakeAt ?? Number.POSITIVE_INFINITY) - context.now();
   return Math.max(0, Math.min(keyring.retryMs ?? wait, wait, wakeIn));
 }
@@ -111,7 +110,7 @@ function judgeCaches(world: World): Judgement {
 }
 
 async function applyServer(
-  { client, sidecarImage }: Context,
+  { client, sidecarImage, answers }: Context,
   issuer: MacpAuthIssuer,
   children: Children,
   keyring: KeyringOutcome,
@@ -122,7 +121,7 @@ async function applyServer(
     desired: KubeObject,
     observed: KubeObject | undefined,
     how = applyChild,
-  ) => how({ client, issuer, resource, desired, observed });
+  ) => how({ client, issuer, resource, desired, observed, answers });
   const results = await Promise.allSettled([
     keyring.publish &&
       apply(
@@ -144,7 +143,7 @@ async function applyServer(
 }
 
 async function distribute(
-  { client }: Context,
+  { client, answers }: Context,
   issuer: MacpAuthIssuer,
   children: Children,
   { keyring }: KeyringOutcome,
@@ -161,6 +160,7 @@ async function distribute(
       resource: resources.secrets,
       desired,
       observed: children.agentSecret,
+      answers,
     });
     return {
       type,

@@ -19,28 +19,40 @@ export interface ApplyRequest {
   desired: KubeObject;
   /** The object in the cache, which may lag or lack it. */
   observed: KubeObject | undefined;
+  answers: Answers;
 }
+
+/**
+ * What the API server made of our applies, by object. An admission policy may have the last word on a field: what it
+ * made of our apply is as good as it gets, and applying again would never end.
+ */
+export type Answers = Map<string, string>;
 
 /**
  * Brings a child to its desired state by server-side apply; writes nothing when it is there already.
  *
  * @throws NameConflict when the name is taken by an object that is not this issuer's
  */
-export async function applyChild({
-  client,
-  issuer,
-  resource,
-  desired,
-  observed,
-}: ApplyRequest): Promise<void> {
-  const stamped = withHash(desired);
-  if (observed && covers(observed, stamped)) return;
+export async function applyChild(request: ApplyRequest): Promise<void> {
+  const { client, issuer, resource, observed } = request;
+  const desired = withHash(request.desired);
+  if (observed && isSettled(request, observed, desired)) return;
   // The cache holds labelled objects only: a stranger's object would be invisible in it.
   const { namespace, name } = desired.metadata;
   const current = observed ?? (await client.find(resource, namespace, name));
-  if (current) refuseForeign(current, desired, issuer);
-  if (current && covers(current, stamped)) return;
-  await client.apply(resource, stamped);
+  if (current) {
+    refuseForeign(current, desired, issuer);
+    if (isSettled(request, current, desired)) return;
+  }
+  try {
+    remember(request, await client.apply(resource, desired));
+  } catch (error) {
+    if (!current || !isStatus(error, 422)) throw error;
+    // Apply cannot take back an edit of a list's key, such as a Service's port: it would add ours beside it. A merge
+    // patch replaces lists as a whole.
+    await client.mergePatch(resource, namespace, name, { spec: desired.spec });
+    remember(request, await client.apply(resource, desired));
+  }
 }
 
 /**
@@ -50,38 +62,56 @@ export async function applyChild({
  * @throws NameConflict when the name is taken by an object that is not this issuer's
  * @throws Superseded when it derives from a newer keyring, or changed meanwhile
  */
-export async function applyDerived({
-  client,
-  issuer,
-  resource,
-  desired,
-  observed,
-}: ApplyRequest): Promise<void> {
-  const stamped = withHash(desired);
-  if (observed && covers(observed, stamped)) return;
+export async function applyDerived(request: ApplyRequest): Promise<void> {
+  const { client, issuer, resource, observed } = request;
+  const desired = withHash(request.desired);
+  if (observed && isSettled(request, observed, desired)) return;
   const { namespace, name } = desired.metadata;
-  try {
-    if (!observed) {
-      await client.create(resource, namespace, stamped);
+  if (!observed) {
+    try {
+      remember(request, await client.create(resource, namespace, desired));
       return;
+    } catch (error) {
+      // It exists already: the cache lags, or lacks it since it is a stranger's.
+      if (!isStatus(error, 409)) throw error;
     }
-  } catch (error) {
-    if (!isStatus(error, 409)) throw error;
   }
   const current = await client.find(resource, namespace, name);
   if (!current) throw new Superseded(`${resource.kind} ${name} went away meanwhile`);
   refuseForeign(current, desired, issuer);
-  if (covers(current, stamped)) return;
+  if (isSettled(request, current, desired)) return;
   if (revisionOf(current) > revisionOf(desired)) {
     throw new Superseded(`${resource.kind} ${name} derives from a newer keyring`);
   }
   const { uid, resourceVersion } = current.metadata as { uid: string; resourceVersion: string };
   try {
-    await client.apply(resource, { ...stamped, metadata: { ...stamped.metadata, uid, resourceVersion } });
+    const metadata = { ...desired.metadata, uid, resourceVersion };
+    remember(request, await client.apply(resource, { ...desired, metadata }));
   } catch (error) {
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;
   }
+}
+
+const answerKey = ({ resource }: ApplyRequest, { metadata }: KubeObject): string =>
+  `${resource.plural}/${metadata.namespace}/${metadata.name}`;
+
+// Status changes leave the generation alone; kinds without a generation have no status that would change often.
+const versionOf = ({ metadata }: KubeObject): string =>
+  `${metadata.uid}/${metadata.generation ?? metadata.resourceVersion}/${metadata.annotations?.[annotations.appliedHash]}`;
+
+function isSettled(request: ApplyRequest, current: KubeObject, desired: KubeObject): boolean {
+  if (covers(current, desired)) return true;
+  const sameHash =
+    current.metadata.annotations?.[annotations.appliedHash] ===
+    desired.metadata.annotations?.[annotations.appliedHash];
+  return sameHash && request.answers.get(answerKey(request, current)) === versionOf(current);
+}
+
+function remember(request: ApplyRequest, answer: KubeObject): void {
+  const key = answerKey(request, answer);
+  if (covers(answer, withHash(request.desired))) request.answers.delete(key);
+  else request.answers.set(key, versionOf(answer));
 }
 
 function refuseForeign(current: KubeObject, desired: KubeObject, issuer: MacpAuthIssuer): void {
@@ -93,7 +123,11 @@ function refuseForeign(current: KubeObject, desired: KubeObject, issuer: MacpAut
 }
 
 /** Whether an object is this issuer's: by its label, its owner, or the type of Secret that only we make. */
-export function isOurs(current: KubeObject, desired: { [member: string]: unknown }, issuer: MacpAuthIssuer): boolean {
+export function isOurs(
+  current: KubeObject,
+  desired: { [member: string]: unknown },
+  issuer: MacpAuthIssuer,
+): boolean {
   if (current.metadata.labels?.[labels.issuer] === issuerLabel(issuer.metadata)) return true;
   if (current.metadata.ownerReferences?.some(({ uid }) => uid === issuer.metadata.uid)) return true;
   return desired.type !== undefined && current.type === desired.type;

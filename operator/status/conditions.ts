@@ -24,7 +24,7 @@ export const reasons = {
     KeyringAccessFailed: 'problem',
     WaitingForGarbageCollection: 'wait',
   },
-  /** The JWKS server's objects are applied and a pod of it is available. */
+  /** The JWKS server's objects are applied and a pod of it is ready. */
   ServerAvailable: {
     ServerAvailable: 'ok',
     ServerStarting: 'wait',

@@ -14,8 +14,6 @@ interface ContainerStatus {
 }
 
 interface DeploymentStatus {
-  observedGeneration?: number;
-  availableReplicas?: number;
   conditions?: { type: string; status: string; reason?: string; message?: string }[];
 }
 
@@ -31,7 +29,9 @@ export function isReady(pod: KubeObject): boolean {
   );
 }
 
-/** Judges the JWKS server by its Deployment's status, and says of a server that cannot start why. */
+/**
+ * Judges the JWKS server by its pods, as they are asked for their keys too, and says of a server that cannot start why.
+ */
 export function judgeServer(
   issuer: MacpAuthIssuer,
   deployment: KubeObject | undefined,
@@ -39,17 +39,17 @@ export function judgeServer(
 ): Judgement {
   const type = 'ServerAvailable';
   const status = deployment?.status as DeploymentStatus | undefined;
-  const available = status?.availableReplicas ?? 0;
+  const available = pods.filter(isReady).length;
   if (available > 0) {
     return {
       type,
       reason: 'ServerAvailable',
-      message: `${available} of ${servers(issuer.spec.server.replicas)} available`,
+      message: `${available} of ${servers(issuer.spec.server.replicas)} ready`,
     };
   }
   const failure = pods.map(podFailure).find((problem) => problem !== undefined) ?? replicaFailure(status);
-  if (failure) return { type, reason: 'ServerFailing', message: `no server pod is available: ${failure}` };
-  return { type, reason: 'ServerStarting', message: 'no server pod is available yet' };
+  if (failure) return { type, reason: 'ServerFailing', message: `no server pod is ready: ${failure}` };
+  return { type, reason: 'ServerStarting', message: 'no server pod is ready yet' };
 }
 
 const passing = ['ContainerCreating', 'PodInitializing'];
@@ -110,6 +110,6 @@ export function judgePublished(keyring: Keyring | undefined, served: readonly Se
   return {
     type,
     reason: 'AllServersCurrent',
-    message: `${servers(served.length)} serve${served.length === 1 ? 's' : ''} all ${keyring.keys.length} keys`,
+    message: `every ready server pod serves all ${keyring.keys.length} keys`,
   };
 }

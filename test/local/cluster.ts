@@ -1,0 +1,100 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
+import { startKubelet } from '../kubelet/kubelet.ts';
+import { sidecarImage } from '../support/operator.ts';
+import type { Log } from '../support/process.ts';
+import { which } from '../support/process.ts';
+import { ownedTempDir } from '../support/tempdir.ts';
+import { type Kubectl, kubectlFor } from './kubectl.ts';
+
+/** A cluster to run the main job on. */
+export interface Cluster {
+  /** Of a cluster administrator. */
+  kubeconfig: string;
+  kubectlPath: string;
+  kubectl: Kubectl;
+  /** For what belongs to this run. */
+  dir: string;
+  /** Image and flags for the operator. */
+  sidecarImage: string;
+  operatorFlags: string[];
+  /** Makes the kubeconfig that the operator runs with; the operator's permissions are applied by then. */
+  operatorKubeconfig(): Promise<string>;
+  /** The address at which this process reaches a port of a pod. */
+  podAddress(namespace: string, pod: string, port: number): Promise<string>;
+  stop(): Promise<void>;
+}
+
+// Long enough for a demonstration that stays up.
+const tokenDuration = '720h';
+
+/** Writes a kubeconfig of the operator's ServiceAccount into a folder; resolves with its path. */
+export async function serviceAccountKubeconfig(kubectl: Kubectl, dir: string): Promise<string> {
+  const token = await kubectl.run([
+    'create',
+    'token',
+    'macp-auth-operator',
+    '-n',
+    'macp-auth-system',
+    `--duration=${tokenDuration}`,
+  ]);
+  const config = JSON.parse(await kubectl.run(['config', 'view', '--raw', '--minify', '-o', 'json']));
+  config.users[0].user = { token };
+  const file = join(dir, 'operator.kubeconfig');
+  await writeFile(file, JSON.stringify(config), { mode: 0o600 });
+  return file;
+}
+
+/** The embedded cluster: a real control plane, and pods as processes of this machine. */
+export async function embeddedCluster(log: Log): Promise<Cluster> {
+  const controlPlane = await startControlPlane({ log });
+  try {
+    const kubelet = await startKubelet({
+      kubeConfig: controlPlane.kubeConfigFor({ user: kubeletUser }),
+      images: { [sidecarImage]: [process.execPath, join(import.meta.dirname, '../../sidecar/main.ts')] },
+      log,
+    });
+    const kubectl = kubectlFor(controlPlane.binaries.kubectl, controlPlane.kubeconfigPath);
+    return {
+      kubeconfig: controlPlane.kubeconfigPath,
+      kubectlPath: controlPlane.binaries.kubectl,
+      kubectl,
+      dir: controlPlane.dir,
+      sidecarImage,
+      operatorFlags: ['--sidecar-image', sidecarImage],
+      operatorKubeconfig: () => serviceAccountKubeconfig(kubectl, controlPlane.dir),
+      async podAddress(namespace, pod, port) {
+        const ip = await kubectl.run(['get', 'pod', pod, '-n', namespace, '-o', 'jsonpath={.status.podIP}']);
+        return `http://${ip}:${port}`;
+      },
+      async stop() {
+        await kubelet.stop();
+        await controlPlane.stop();
+      },
+    };
+  } catch (error) {
+    await controlPlane.stop();
+    throw error;
+  }
+}
+
+/** A cluster of one's own: pods are reached through its API server, by the operator too. */
+export async function ownCluster(kubeconfig: string, image: string): Promise<Cluster> {
+  const kubectlPath = which('kubectl');
+  if (!kubectlPath) throw new Error('kubectl is not on PATH: install it, or leave --kubeconfig away');
+  const kubectl = kubectlFor(kubectlPath, kubeconfig);
+  const dir = await ownedTempDir('macp-start');
+  return {
+    kubeconfig,
+    kubectlPath,
+    kubectl,
+    dir,
+    sidecarImage: image,
+    operatorFlags: ['--sidecar-image', image, '--probe', 'proxy'],
+    operatorKubeconfig: () => serviceAccountKubeconfig(kubectl, dir),
+    podAddress: async (namespace, pod, port) =>
+      `http://127.0.0.1:${await kubectl.forward(namespace, pod, port)}`,
+    stop: async () => {},
+  };
+}
