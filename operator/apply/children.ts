@@ -83,14 +83,29 @@ export async function applyDerived(request: ApplyRequest): Promise<void> {
   if (revisionOf(current) > revisionOf(desired)) {
     throw new Superseded(`${resource.kind} ${name} derives from a newer keyring`);
   }
-  const { uid, resourceVersion } = current.metadata as { uid: string; resourceVersion: string };
   try {
+    const { uid, resourceVersion } = await disown(client, resource, current, desired);
     const metadata = { ...desired.metadata, uid, resourceVersion };
-    remember(request, await client.apply(resource, { ...desired, metadata }));
+    remember(request, await client.apply(resource, { ...desired, metadata } as KubeObject));
   } catch (error) {
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;
   }
+}
+
+// An owner of the object's creation is none that an apply could take back, and two controllers would be refused: an
+// earlier issuer of this name, whose child the garbage collector has not taken yet.
+async function disown(
+  client: ApiClient,
+  resource: Resource,
+  current: KubeObject,
+  { metadata: { ownerReferences = [] } }: KubeObject,
+): Promise<KubeObject['metadata']> {
+  const { namespace, name, resourceVersion } = current.metadata;
+  const isOwner = (uid: string) => ownerReferences.some((owner) => owner.uid === uid);
+  if ((current.metadata.ownerReferences ?? []).every(({ uid }) => isOwner(uid))) return current.metadata;
+  const patch = { metadata: { resourceVersion, ownerReferences } };
+  return (await client.mergePatch(resource, namespace, name, patch)).metadata;
 }
 
 const answerKey = ({ resource }: ApplyRequest, { metadata }: KubeObject): string =>

@@ -20,8 +20,10 @@ export async function finalize(client: ApiClient, issuer: MacpAuthIssuer): Promi
   if (!finalizers.includes(finalizer)) return;
   const names = objectNames(issuer.metadata);
   await deleteSecret(client, namespace, names.agentSecret, secretTypes.agent);
-  if (issuer.spec.deletionPolicy === 'Delete')
+  if (issuer.spec.deletionPolicy === 'Delete') {
     await deleteSecret(client, namespace, names.keyring, secretTypes.keyring);
+    await deletePublished(client, issuer);
+  }
   const others = finalizers.filter((other) => other !== finalizer);
   try {
     await patchFinalizers(client, { namespace, name }, resourceVersion, others);
@@ -39,6 +41,13 @@ export async function cleanUpAfter(
   if (!agentSecret) return;
   if (await client.find(resources.issuers, key.namespace, key.name)) return;
   await deleteSecret(client, key.namespace, agentSecret.metadata.name, secretTypes.agent);
+}
+
+// The garbage collector would take it too, but later: until then it tells the next issuer of this name of lost keys.
+async function deletePublished(client: ApiClient, { metadata }: MacpAuthIssuer): Promise<void> {
+  const configMap = await client.find(resources.configMaps, metadata.namespace, objectNames(metadata).server);
+  const owned = configMap?.metadata.ownerReferences?.some(({ uid }) => uid === metadata.uid);
+  if (configMap && owned) await client.delete(resources.configMaps, configMap);
 }
 
 async function deleteSecret(client: ApiClient, namespace: string, name: string, type: string): Promise<void> {

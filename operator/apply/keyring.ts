@@ -10,7 +10,7 @@ import { type Keyring, type NewKey, publicKeys } from '../plan/keyring.ts';
 import { type KeyringChange, type Plan, plan } from '../plan/planner.ts';
 import type { Judgement } from '../status/conditions.ts';
 import type { IssuerEvent } from '../status/events.ts';
-import { Superseded } from './children.ts';
+import { NameConflict, Superseded } from './children.ts';
 
 /** What became of the keyring, for everything that derives from it. */
 export interface KeyringOutcome {
@@ -126,14 +126,13 @@ function hold(
   };
 }
 
-const nameConflict = (issuer: MacpAuthIssuer): KeyringOutcome => ({
-  judgement: {
-    type: 'KeyringReady',
-    reason: 'KeyringNameConflict',
-    message: `Secret ${objectNames(issuer.metadata).keyring} exists and is no keyring of ours: delete or rename it`,
-  },
-  events: [],
-});
+function nameConflict(issuer: MacpAuthIssuer): KeyringOutcome {
+  const { keyring } = objectNames(issuer.metadata);
+  const message = `Secret ${keyring} exists and is no keyring of ours: delete or rename it`;
+  const judgement: Judgement = { type: 'KeyringReady', reason: 'KeyringNameConflict', message };
+  // A stranger's Secret is in no cache of ours: nothing tells when it goes.
+  return { judgement, events: [], failure: new NameConflict(message) };
+}
 
 const waitForCollector = (): KeyringOutcome => ({
   judgement: {

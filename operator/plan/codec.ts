@@ -1,8 +1,9 @@
-import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { z } from 'zod';
 import {
   algorithms,
   type PrivateJWK,
+  type PublicJWK,
   privateJWK,
   publicHalf,
   publicJWKS,
@@ -115,18 +116,15 @@ function belongTogether(key: z.infer<typeof storedKey>): boolean {
   if (!privateKey) return true;
   const claimed = publicHalf(privateKey);
   if (Object.entries(claimed).some(([member, value]) => publicKey[member] !== value)) return false;
-  return derivesTo(privateKey, claimed);
+  return worksWith(privateKey, publicKey);
 }
 
-// The members may agree although `d` was damaged: only the key itself tells.
-function derivesTo(privateKey: PrivateJWK, claimed: Record<string, unknown>): boolean {
+// The members may agree although `d` was damaged: only a signature tells.
+function worksWith(privateKey: PrivateJWK, publicKey: PublicJWK): boolean {
   try {
-    const derived = createPublicKey(createPrivateKey({ key: privateKey, format: 'jwk' })).export({
-      format: 'jwk',
-    });
-    return Object.entries(claimed).every(
-      ([member, value]) => derived[member as keyof typeof derived] === value,
-    );
+    const data = Buffer.from('probe');
+    const signature = sign('sha256', data, createPrivateKey({ key: privateKey, format: 'jwk' }));
+    return verify('sha256', data, createPublicKey({ key: publicKey, format: 'jwk' }), signature);
   } catch {
     return false;
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,7 +24,9 @@ export interface Bench {
   kubectl: Kubectl;
   client: ApiClient;
   /** Starts an operator for this namespace, as the shipped ServiceAccount with the shipped permissions. */
-  operator(flags?: readonly string[]): OperatorProcess;
+  operator(flags?: readonly string[], kubeconfigPath?: string): OperatorProcess;
+  /** A kubeconfig of another ServiceAccount in the operator's namespace. */
+  kubeconfigOf(serviceAccount: string): Promise<string>;
   /** Applies an issuer with a spec. */
   apply(name: string, spec?: object): Promise<void>;
   issuer(name: string): Promise<MacpAuthIssuer>;
@@ -39,6 +41,8 @@ export interface Bench {
   secret(name: string): Promise<KubeObject | undefined>;
   /** The operator's writes in this namespace so far, by the API server's audit log: verb, resource and name. */
   writes(): Promise<string[]>;
+  /** All that the containers of this namespace printed. */
+  containerLogs(): Promise<string>;
   /** Kids of an issuer's status, the active one first. */
   keyIDs(issuer: MacpAuthIssuer): string[];
   close(): Promise<void>;
@@ -87,9 +91,10 @@ export async function openBench(prefix: string): Promise<Bench> {
     namespace,
     kubectl,
     client,
-    operator(flags) {
+    kubeconfigOf: (serviceAccount) => serviceAccountKubeconfig(kubectl, dir, serviceAccount),
+    operator(flags, kubeconfigPath = operatorKubeconfig) {
       const operator = startOperator({
-        kubeconfigPath: operatorKubeconfig,
+        kubeconfigPath,
         logFile: join(dir, `operator-${operators.length}.log`),
         namespaces: [namespace],
         ...(flags && { flags }),
@@ -141,6 +146,12 @@ export async function openBench(prefix: string): Promise<Bench> {
           isWrite(event) && event.user.username === operatorUser && event.objectRef?.namespace === namespace,
       );
       return events.map(({ verb, objectRef }) => `${verb} ${objectRef?.resource} ${objectRef?.name ?? ''}`);
+    },
+    async containerLogs() {
+      const { items } = await client.list(resources.pods, namespace, {});
+      const infos = await Promise.all(items.map((pod) => cluster.podInfo(namespace, pod.metadata.name)));
+      const files = infos.flatMap((info) => Object.values(info?.containers ?? {}).map(({ log }) => log));
+      return (await Promise.all(files.map((file) => readFile(file, 'utf8')))).join('');
     },
     keyIDs: ({ status }) =>
       [

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
 import { startKubelet } from '../kubelet/kubelet.ts';
-import { sidecarImage } from '../support/operator.ts';
+import { sidecarCommand, sidecarImage } from '../support/operator.ts';
 import type { Log } from '../support/process.ts';
 import { which } from '../support/process.ts';
 import { ownedTempDir } from '../support/tempdir.ts';
@@ -29,19 +29,23 @@ export interface Cluster {
 // Long enough for a demonstration that stays up.
 const tokenDuration = '720h';
 
-/** Writes a kubeconfig of the operator's ServiceAccount into a folder; resolves with its path. */
-export async function serviceAccountKubeconfig(kubectl: Kubectl, dir: string): Promise<string> {
+/** Writes a kubeconfig of a ServiceAccount of the operator's namespace into a folder; resolves with its path. */
+export async function serviceAccountKubeconfig(
+  kubectl: Kubectl,
+  dir: string,
+  name = 'macp-auth-operator',
+): Promise<string> {
   const token = await kubectl.run([
     'create',
     'token',
-    'macp-auth-operator',
+    name,
     '-n',
     'macp-auth-system',
     `--duration=${tokenDuration}`,
   ]);
   const config = JSON.parse(await kubectl.run(['config', 'view', '--raw', '--minify', '-o', 'json']));
   config.users[0].user = { token };
-  const file = join(dir, 'operator.kubeconfig');
+  const file = join(dir, `${name}.kubeconfig`);
   await writeFile(file, JSON.stringify(config), { mode: 0o600 });
   return file;
 }
@@ -52,7 +56,7 @@ export async function embeddedCluster(log: Log): Promise<Cluster> {
   try {
     const kubelet = await startKubelet({
       kubeConfig: controlPlane.kubeConfigFor({ user: kubeletUser }),
-      images: { [sidecarImage]: [process.execPath, join(import.meta.dirname, '../../sidecar/main.ts')] },
+      images: { [sidecarImage]: sidecarCommand },
       log,
     });
     const kubectl = kubectlFor(controlPlane.binaries.kubectl, controlPlane.kubeconfigPath);

@@ -1,0 +1,104 @@
+import { type Environment, readEnvironment } from './environment.ts';
+import { aloneMaterial } from './keys/alone.ts';
+import { FileError } from './keys/file-error.ts';
+import type { Material } from './keys/material.ts';
+import { createSignerMonitor } from './keys/monitor.ts';
+import { signerAt } from './keys/signer.ts';
+import { followFiles } from './keys/watch.ts';
+import { createLog, type Log } from './log.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { createApp } from './server/app.ts';
+import { createHealthApp } from './server/health.ts';
+import { type Listener, listen } from './server/listen.ts';
+import { StartError } from './start-error.ts';
+
+const drainMilliseconds = 10_000;
+const signerCheckMilliseconds = 2000;
+
+async function run(): Promise<void> {
+  const environment = readEnvironment(process.env);
+  const log = createLog(environment.logLevel);
+  const metrics = createMetrics();
+  const listeners: Listener[] = [];
+  const isDraining = drainOnSignal(listeners, log);
+
+  const material = await provideMaterial(environment, log, metrics);
+  const signerChosen = createSignerMonitor(log, metrics);
+  const checkSigner = () => {
+    const { mint } = material();
+    if (mint !== undefined) signerChosen(signerAt(mint.keys, Date.now()));
+  };
+  checkSigner();
+  // Also without requests: an end that comes near must show before the first agent meets it.
+  setInterval(checkSigner, signerCheckMilliseconds).unref();
+
+  const app = createApp({ material, now: Date.now, signerChosen, log, metrics });
+  const main = await listen(app, environment.main, { port: 'PORT', address: 'MACP_AUTH_BIND_ADDRESS' });
+  listeners.push(main);
+  log.info({ event: 'listening', ...main.address }, 'listening');
+
+  if (environment.health === undefined) return;
+  const health = await listen(createHealthApp(metrics, isDraining), environment.health, {
+    port: 'MACP_AUTH_HEALTH_PORT',
+    address: 'MACP_AUTH_HEALTH_BIND_ADDRESS',
+  });
+  listeners.push(health);
+  log.info({ event: 'listening', ...health.address }, 'listening for health and metrics');
+}
+
+async function provideMaterial({ source }: Environment, log: Log, metrics: Metrics): Promise<() => Material> {
+  if (source.mode === 'alone') {
+    const material = await aloneMaterial(source);
+    metrics.loaded(material, Date.now());
+    if (source.signingKeyJSON === undefined) {
+      log.warn(
+        { event: 'ephemeral_key' },
+        'MACP_AUTH_SIGNING_KEY_JSON is not set: the key is ephemeral, and its tokens are worthless after a restart',
+      );
+    }
+    return () => material;
+  }
+  const { directory } = source;
+  try {
+    return await followFiles(directory, {
+      loaded(material) {
+        metrics.loaded(material, Date.now());
+        const { revision, jwks } = material;
+        log.info({ event: 'files_loaded', directory, revision, kids: jwks.kids }, 'mounted files in use');
+      },
+      broken(problem) {
+        metrics.filesBroken();
+        const message = 'the mounted files can not be used; the last good ones stay in use';
+        log.error({ event: 'files_broken', directory, problem: problem.message }, message);
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    throw new StartError(`files of MACP_AUTH_FILES_DIR (${directory}): ${error.message}`);
+  }
+}
+
+/** Lets SIGTERM and SIGINT end the program in good order; returns whether that has begun. */
+function drainOnSignal(listeners: readonly Listener[], log: Log): () => boolean {
+  let draining = false;
+  const drain = async (signal: NodeJS.Signals) => {
+    if (draining) return;
+    draining = true;
+    log.info({ event: 'draining', signal }, 'shutting down');
+    setTimeout(() => process.exit(1), drainMilliseconds).unref();
+    // In order: health answers until the last token is out.
+    for (const listener of listeners) await listener.drain();
+    process.exit(0);
+  };
+  process.on('SIGTERM', drain);
+  process.on('SIGINT', drain);
+  return () => draining;
+}
+
+try {
+  await run();
+} catch (error) {
+  const text = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`macp-auth: ${text.replaceAll('\n', ' ')}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,97 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { SigningKey } from './keys/key.ts';
+import type { Material } from './keys/material.ts';
+import type { SignerChoice } from './keys/signer.ts';
+import { type RefusalCode, refusals } from './mint/refusals.ts';
+
+/** All metrics of the program, and the few moments at which they change. */
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Creates the metrics in a registry of their own, those of the Node.js process among them. */
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  const minted = new Counter({
+    name: 'macp_auth_tokens_minted_total',
+    help: 'Tokens signed, by algorithm.',
+    labelNames: ['alg'],
+    registers,
+  });
+  const refused = new Counter({
+    name: 'macp_auth_requests_refused_total',
+    help: 'Requests to the mint that were refused, by reason.',
+    labelNames: ['reason'],
+    registers,
+  });
+  for (const reason of Object.keys(refusals)) refused.inc({ reason }, 0);
+  const mintSeconds = new Histogram({
+    name: 'macp_auth_mint_duration_seconds',
+    help: 'Time from a parsed request to its signed token.',
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
+    registers,
+  });
+  const jwksServed = new Counter({
+    name: 'macp_auth_jwks_requests_total',
+    help: 'Answers with the JWK Set, by HTTP status (304 when it was not modified).',
+    labelNames: ['status'],
+    registers,
+  });
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
+  const jwksKeys = gauge('macp_auth_jwks_keys', 'Public keys in the served JWK Set.');
+  const revision = gauge('macp_auth_files_revision', 'Revision of the mounted files in use.');
+  const loadedAt = gauge(
+    'macp_auth_files_loaded_timestamp_seconds',
+    'When the mounted files in use were read, in seconds since the epoch.',
+  );
+  const broken = gauge(
+    'macp_auth_files_broken',
+    'Whether the mounted files as they are now can not be used, so that an earlier version stays in use (1) or not (0).',
+  );
+  const problems = new Counter({
+    name: 'macp_auth_files_problems_total',
+    help: 'Distinct problems found in the mounted files since the start.',
+    registers,
+  });
+  // By key, so that there is no series where nothing signs: an unlabelled gauge starts at 0, which would say that
+  // the signer has ended.
+  const signerGauge = (name: string, help: string) =>
+    new Gauge({ name, help, labelNames: ['kid', 'alg'], registers });
+  const usable = signerGauge(
+    'macp_auth_signer_usable',
+    'Whether the key in charge may sign (1) or has ended (0).',
+  );
+  const signUntil = signerGauge(
+    'macp_auth_signer_sign_until_timestamp_seconds',
+    'When the key in charge stops signing, in seconds since the epoch; +Inf when never.',
+  );
+
+  return {
+    registry,
+    minted(alg: string, seconds: number) {
+      minted.inc({ alg });
+      mintSeconds.observe(seconds);
+    },
+    refused: (reason: RefusalCode) => refused.inc({ reason }),
+    jwksServed: (status: number) => jwksServed.inc({ status }),
+    /** @param now milliseconds since the epoch. */
+    loaded(material: Material, now: number) {
+      jwksKeys.set(material.jwks.kids.length);
+      if (material.revision === undefined) return;
+      revision.set(material.revision);
+      loadedAt.set(now / 1000);
+      broken.set(0);
+    },
+    filesBroken() {
+      problems.inc();
+      broken.set(1);
+    },
+    signerChanged({ key: { kid, alg, signUntil: end }, state }: SignerChoice<SigningKey>) {
+      usable.reset();
+      usable.set({ kid, alg }, state === 'ended' ? 0 : 1);
+      signUntil.reset();
+      signUntil.set({ kid, alg }, end / 1000);
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import express, { type ErrorRequestHandler, type Express } from 'express';
+import { type RefusalCode, refuse } from '../mint/refusals.ts';
+import type { Context } from './context.ts';
+import { jwksHandler } from './jwks.ts';
+import { tokensHandler } from './tokens.ts';
+
+/**
+ * The service itself: the routes of the reference service, of which a program that only publishes has no
+ * `/tokens`. What is no route is Express's own 404.
+ */
+export function createApp(context: Context): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  const mints = context.material().mint !== undefined;
+  // Before the routes, as in the reference service: a malformed body is refused whatever the path.
+  if (mints) app.use(express.json());
+  app.get('/healthz', (_request, response) => {
+    response.json({ ok: true });
+  });
+  app.get('/.well-known/jwks.json', jwksHandler(context));
+  if (mints) app.post('/tokens', tokensHandler(context));
+  app.use(errorHandler(context));
+  return app;
+}
+
+// Four parameters, or Express does not take it for an error handler.
+function errorHandler({ log, metrics }: Context): ErrorRequestHandler {
+  return (error: unknown, _request, response, next) => {
+    if (response.headersSent) {
+      next(error);
+      return;
+    }
+    const reason = refusalOf(error);
+    metrics.refused(reason);
+    const { name, message } = error instanceof Error ? error : { name: typeof error, message: '' };
+    // Not the error itself: body-parser puts the body on it.
+    if (reason === 'internal_error') log.error({ event: 'failure', name, message }, 'a request failed');
+    else log.info({ event: 'refusal', reason }, 'refused');
+    refuse(response, reason);
+  };
+}
+
+function refusalOf(error: unknown): RefusalCode {
+  const status = error instanceof Error && 'status' in error ? error.status : undefined;
+  if (status === 400) return error instanceof SyntaxError ? 'invalid_json' : 'unreadable_body';
+  if (status === 413) return 'body_too_large';
+  if (status === 415) return 'unsupported_encoding';
+  return 'internal_error';
+}

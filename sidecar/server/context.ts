@@ -1,0 +1,17 @@
+import type { SigningKey } from '../keys/key.ts';
+import type { Material } from '../keys/material.ts';
+import type { SignerChoice } from '../keys/signer.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+
+/** What the request handlers are given. */
+export interface Context {
+  /** The material in use at this moment. */
+  material(): Material;
+  /** The time in milliseconds since the epoch. */
+  now(): number;
+  /** Told of each choice of a signer. */
+  signerChosen(choice: SignerChoice<SigningKey>): void;
+  log: Log;
+  metrics: Metrics;
+}

@@ -1,0 +1,114 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Bench, eventually, openBench } from './support.ts';
+
+const rbac = await readFile(join(import.meta.dirname, '../../operator/rbac.yaml'), 'utf8');
+
+describe('an issuer in trouble', () => {
+  let bench: Bench;
+
+  beforeAll(async () => {
+    bench = await openBench('trouble');
+  }, 120_000);
+  afterAll(() => bench?.close(), 60_000);
+
+  describe('with a bad spec is refused with a message that says why', () => {
+    test.each<[string, object, RegExp]>([
+      [
+        'a default above the maximum',
+        { ttl: { default: '2h' } },
+        /spec\.ttl\.default must not be longer than spec\.ttl\.max/,
+      ],
+      ['no duration', { ttl: { max: 'soon' } }, /spec\.ttl\.max/],
+      ['a maximum that is too long', { ttl: { max: '25h' } }, /spec\.ttl\.max must be between 1s and 24h/],
+      [
+        'a cache time of nothing',
+        { rotation: { verifierCacheTTL: '0s' } },
+        /verifierCacheTTL must be between 1s and 168h/,
+      ],
+      [
+        'grace too short',
+        { rotation: { grace: '1s' } },
+        /spec\.rotation\.grace must be between 10s and 8760h/,
+      ],
+      ['an unknown algorithm', { algorithm: 'HS256' }, /spec\.algorithm: Unsupported value: "HS256"/],
+      ['no servers', { server: { replicas: 0 } }, /spec\.server\.replicas/],
+      ['an empty issuer', { issuer: '' }, /spec\.issuer/],
+      [
+        'a field that does not exist',
+        { rotation: { intervall: '1h' } },
+        /unknown field "spec\.rotation\.intervall"/,
+      ],
+    ])('%s', async (_, spec, message) => {
+      await expect(bench.apply('bad', spec)).rejects.toThrow(message);
+    });
+
+    test.each([
+      ['a dot in the name', 'a.b', /no '\.'/],
+      ['a long name', 'x'.repeat(41), /at most 40 characters/],
+    ])('%s', async (_, name, message) => {
+      await expect(bench.apply(name)).rejects.toThrow(message);
+    });
+
+    test.each(['issuer', 'audience'])('another %s later', async (field) => {
+      await bench.apply('fixed');
+      await expect(bench.apply('fixed', { [field]: 'other' })).rejects.toThrow(
+        new RegExp(`spec\\.${field} is immutable, since a change would refuse every token at once`),
+      );
+    });
+  });
+
+  test('whose servers cannot start says which error they have', async () => {
+    const operator = bench.operator(['--sidecar-image', 'registry.invalid/nothing:1']);
+    await bench.apply('imageless');
+    await bench.ready('imageless', 'ServerFailing');
+    const described = await bench.kubectl.run(['describe', 'mai', 'imageless', '-n', bench.namespace]);
+    expect(described).toMatch(/no server pod is ready: (ErrImagePull|ImagePullBackOff)/);
+    expect(described).toMatch(/Warning +ServerFailing/);
+    await operator.stop();
+    const mended = bench.operator();
+    await bench.ready('imageless');
+    await mended.stop();
+  }, 60_000);
+
+  test('whose namespace and name do not fit a label says so', async () => {
+    const operator = bench.operator();
+    const name = 'n'.repeat(40);
+    const namespace = `${bench.namespace}-${'x'.repeat(12)}`;
+    await bench.kubectl.run(['create', 'namespace', namespace]);
+    await operator.stop();
+    const issuer = {
+      apiVersion: 'auth.multiagentcoordinationprotocol.io/v1alpha1',
+      kind: 'MacpAuthIssuer',
+      metadata: { name, namespace },
+    };
+    await bench.kubectl.run(['apply', '-f', '-'], JSON.stringify(issuer));
+    const wide = bench.operator(['--sidecar-image', 'macp-auth-sidecar:dev', '--namespaces', namespace]);
+    await eventually('NameTooLong', async () => {
+      const line = await bench.kubectl.run(['get', 'mai', name, '-n', namespace, '-o', 'wide']);
+      return /False +NameTooLong .*labels hold at most 63/.test(line);
+    });
+    await bench.kubectl.run(['delete', 'mai', name, '-n', namespace, '--timeout=10s']);
+    await bench.kubectl.run(['delete', 'namespace', namespace, '--wait=false']);
+    await wide.stop();
+  }, 60_000);
+
+  test('for want of a permission names it, and goes on with what is allowed', async () => {
+    const lessAllowed = rbac.replace(/ {2}- apiGroups: \[""\]\n {4}resources: \[services\]\n.*\n/, '');
+    expect(lessAllowed.length).toBeLessThan(rbac.length);
+    const as = (text: string) => text.replaceAll('name: macp-auth-operator', 'name: macp-auth-operator-less');
+    await bench.kubectl.run(['apply', '-f', '-'], as(lessAllowed));
+    const operator = bench.operator(undefined, await bench.kubeconfigOf('macp-auth-operator-less'));
+    await bench.apply('forbidden');
+    const issuer = await bench.ready('forbidden', 'CannotFollow');
+    expect(issuer.status?.conditions?.[0]?.message).toMatch(/may not list and watch services: grant it/);
+    expect(issuer.status?.activeKeyID).toBeDefined();
+    const server = issuer.status?.conditions?.find(({ type }) => type === 'ServerAvailable');
+    expect(server?.message).toMatch(/services .* is forbidden/);
+    await bench.kubectl.run(['apply', '-f', '-'], as(rbac));
+    await bench.ready('forbidden');
+    await operator.stop();
+    await bench.kubectl.run(['delete', 'clusterrole,clusterrolebinding', 'macp-auth-operator-less']);
+  }, 90_000);
+});
