@@ -34,7 +34,7 @@ export class WorkQueue {
   #idle: (() => void) | undefined;
 
   constructor(options: QueueOptions) {
-    this.#options = { minBackoffMs: 200, maxBackoffMs: 60_000, cooldownMs: 100, ...options };
+    this.#options = { minBackoffMs: 200, maxBackoffMs: 30_000, cooldownMs: 100, ...options };
   }
 
   /** Keys that wait to be worked on now. */

@@ -42,7 +42,7 @@ export class Container {
   /** Past its startup probe. */
   started = false;
   #ready = false;
-  #waiting: { reason: string; message?: string } = { reason: 'PodInitializing' };
+  #waiting: { reason: string; message?: string };
   #run: Run | undefined;
   #terminated: Terminated | undefined;
   #lastTerminated: Terminated | undefined;
@@ -62,6 +62,8 @@ export class Container {
     logFile: string;
     restartCount: number;
     restartPolicy: string;
+    /** Why it does not run yet. */
+    waiting: string;
     gracePeriodMs: number;
     backOff: BackOff;
     reaper: Reaper;
@@ -72,6 +74,7 @@ export class Container {
     this.logFile = options.logFile;
     this.restartCount = options.restartCount;
     this.#restartPolicy = options.role === 'sidecar' ? 'Always' : options.restartPolicy;
+    this.#waiting = { reason: options.waiting };
     this.#gracePeriodMs = options.gracePeriodMs;
     this.#backOff = options.backOff;
     this.#reaper = options.reaper;

@@ -125,7 +125,7 @@ export function fieldValue(pod: V1Pod, path: string, place: Pick<PodPlace, 'podI
 }
 
 /** Kubernetes' `$(VAR)`; an unknown variable stays as it is written, `$$` is an escape. */
-export function expand(text: string, env: Record<string, string>): string {
+function expand(text: string, env: Record<string, string>): string {
   return text.replace(/\$\$|\$\(([^)]+)\)/g, (whole, name: string | undefined) =>
     name === undefined ? '$' : (env[name] ?? whole),
   );
@@ -136,7 +136,7 @@ export function expand(text: string, env: Record<string, string>): string {
  * loopback address (that stands for a network namespace), paths under its mounts become host paths (that stands for
  * a mount namespace).
  */
-export function relocate(text: string, place: Pick<PodPlace, 'podIP' | 'mounts'>): string {
+function relocate(text: string, place: Pick<PodPlace, 'podIP' | 'mounts'>): string {
   let result = text
     .replace(/(?<![\w.])(127\.0\.0\.1|0\.0\.0\.0)(?![\w.])/g, place.podIP)
     .replace(/\[::1?\]/g, place.podIP)

@@ -59,7 +59,13 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   const bound = new Map<string, string>();
   let stopped = false;
   for (const folder of ['pods', 'logs']) await mkdir(join(dir, folder));
-  for (const node of nodes) await createNode(core, node, block.hostIP);
+  try {
+    for (const node of nodes) await createNode(core, node, block.hostIP);
+  } catch (error) {
+    await block.release();
+    await reaper.close();
+    throw error;
+  }
 
   const context = {
     core,
@@ -113,6 +119,8 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       if (!gone && !stopped) setTimeout(() => bind(pod), 500);
     });
   };
+  const accept = (pod: V1Pod) =>
+    void set(pod).catch((error) => log(`pod ${pod.metadata?.name} can't run here: ${error.message}`));
   const pods = follow<V1Pod>(
     kubeConfig,
     '/api/v1/pods',
@@ -121,9 +129,9 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       replace(items) {
         const present = new Set(items.map(({ metadata }) => metadata?.uid));
         for (const uid of [...runners.keys()]) if (!present.has(uid)) remove(uid);
-        for (const pod of items) void set(pod);
+        for (const pod of items) accept(pod);
       },
-      set: (pod) => void set(pod),
+      set: accept,
       remove: (pod) => remove(pod.metadata?.uid ?? ''),
     },
   );

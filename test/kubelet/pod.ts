@@ -136,7 +136,7 @@ export class PodRunner {
     await this.#busy;
     // A process may have been started while the first ones were killed.
     await Promise.all(this.#containers.map((container) => container.kill()));
-    for (const release of this.#release) release();
+    for (const release of this.#release.splice(0)) release();
     await rm(this.#dir, { recursive: true, force: true });
     this.#context.block.giveBack(this.ip);
     this.#finish();
@@ -147,6 +147,8 @@ export class PodRunner {
     this.#dirty = true;
     this.#busy ??= this.#loop().finally(() => {
       this.#busy = undefined;
+      // It may have been woken after the loop's last look.
+      if (this.#dirty && !this.#gone) this.wake();
     });
   }
 
@@ -227,7 +229,6 @@ export class PodRunner {
       await this.#mounts.update(this.#pod, place, known.lookup(this.namespace));
       return true;
     } catch (error) {
-      for (const container of this.#containers) container.wait('ContainerCreating');
       this.#say('FailedMount', (error as Error).message);
       // What is missing wakes it when it comes, a failed request does not.
       if (!(error instanceof ConfigError)) setTimeout(() => this.wake(), 500);
@@ -247,6 +248,7 @@ export class PodRunner {
   async #end(phase: 'Succeeded' | 'Failed'): Promise<void> {
     await this.#retireSidecars(Date.now() + this.#gracePeriodMs());
     this.#phase = phase;
+    for (const release of this.#release.splice(0)) release();
   }
 
   async #retireSidecars(deadline: number): Promise<void> {
@@ -323,6 +325,7 @@ function containersOf(pod: V1Pod, logs: string, context: PodContext, changed: ()
       // A pod that another kubelet ran before starts anew, and that counts.
       restartCount: before?.containerID ? before.restartCount + 1 : 0,
       restartPolicy: pod.spec?.restartPolicy ?? 'Always',
+      waiting: pod.spec?.initContainers?.length ? 'PodInitializing' : 'ContainerCreating',
       gracePeriodMs: (pod.spec?.terminationGracePeriodSeconds ?? 30) * 1000,
       backOff: context.backOff,
       reaper: context.reaper,

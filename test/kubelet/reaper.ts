@@ -12,7 +12,7 @@ export interface Reaper {
 
 // The kernel kills the containers' own processes with their parent, but not the processes that those have started.
 // This shell waits until the kernel closes its standard input with the kubelet, however that ends.
-const script = `cat; cd "$1/groups" && for pid in [0-9]*; do kill -KILL -- "-$pid"; done; rm -rf "$1"`;
+const script = `cat; cd "$1/groups" && for pid in [0-9]*; do kill -s KILL -- "-$pid"; done; rm -rf "$1"`;
 
 /** Starts a reaper, which also removes `dir` in the end. */
 export function startReaper(dir: string): Reaper {

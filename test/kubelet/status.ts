@@ -89,6 +89,8 @@ export class StatusWriter {
     this.#wanted = status;
     this.#writing ??= this.#write().finally(() => {
       this.#writing = undefined;
+      // It may have been set after the last look.
+      if (this.#wanted && this.#pending) this.set(this.#wanted);
     });
   }
 
@@ -101,8 +103,12 @@ export class StatusWriter {
     this.#closed = true;
   }
 
+  get #pending(): boolean {
+    return !this.#closed && !isDeepStrictEqual(this.#wanted, this.#written);
+  }
+
   async #write(): Promise<void> {
-    while (!this.#closed && !isDeepStrictEqual(this.#wanted, this.#written)) {
+    while (this.#pending) {
       const status = this.#wanted as V1PodStatus;
       const { name = '', namespace = '', uid } = this.#pod.metadata ?? {};
       try {

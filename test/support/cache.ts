@@ -5,7 +5,7 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import { type Log, requireLinuxTool, spawnTethered } from './process.ts';
 
 /** Where built tools outlive a clone of the repository. */
-export function cacheRoot(): string {
+function cacheRoot(): string {
   const xdg = process.env.XDG_CACHE_HOME;
   return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), '.cache'), 'macp-auth-operator');
 }

@@ -25,7 +25,7 @@ function pidNamespace(): string {
 }
 
 /** Tells a process from a later one with the same pid; undefined when there is none. */
-export function processStartTime(pid: number): string | undefined {
+function processStartTime(pid: number): string | undefined {
   if (!existsSync(`/proc/${pid}/stat`)) return undefined;
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

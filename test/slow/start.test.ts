@@ -1,0 +1,172 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { eventually } from '../integration/support.ts';
+import { kubectlFor } from '../local/kubectl.ts';
+import type { StartResult } from '../local/print.ts';
+
+const root = join(import.meta.dirname, '../..');
+const run = promisify(execFile);
+
+/** Processes whose environment or command line names a folder: everything that one `npm start` started. */
+function processesOf(folder: string): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
+    .filter((pid) => {
+      try {
+        return ['cmdline', 'environ'].some((file) =>
+          readFileSync(`/proc/${pid}/${file}`, 'utf8').includes(folder),
+        );
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+interface Started {
+  npm: ChildProcess;
+  stdout(): string;
+  stderr(): string;
+  exited: Promise<unknown>;
+}
+
+describe('npm start', () => {
+  const running: Started[] = [];
+
+  function start(...args: string[]): Started {
+    // A group of its own, so that Ctrl-C can be sent as a terminal sends it.
+    const npm = spawn('npm', ['start', '--silent', '--', ...args], {
+      cwd: root,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let stdout = '';
+    let stderr = '';
+    npm.stdout?.on('data', (chunk) => {
+      stdout += chunk;
+    });
+    npm.stderr?.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    const exited = new Promise((resolve) => npm.once('exit', resolve));
+    const started = { npm, stdout: () => stdout, stderr: () => stderr, exited };
+    running.push(started);
+    return started;
+  }
+
+  const signalGroup = ({ npm }: Started, signal: NodeJS.Signals) =>
+    process.kill(-(npm.pid as number), signal);
+
+  const result = (started: Started) =>
+    eventually(
+      'one JSON line',
+      async () => {
+        if (started.npm.exitCode !== null) throw new Error(started.stderr());
+        return started.stdout().includes('\n') && (JSON.parse(started.stdout()) as StartResult);
+      },
+      120,
+    );
+
+  const mint = async (url: string) => {
+    const { stdout } = await run('curl', [
+      '-sS',
+      '-X',
+      'POST',
+      url,
+      '-H',
+      'content-type: application/json',
+      '-d',
+      '{"sender":"agent://me"}',
+    ]);
+    return JSON.parse(stdout) as { token?: string; error?: string };
+  };
+
+  afterEach(async () => {
+    for (const started of running.splice(0)) {
+      if (started.npm.exitCode === null && started.npm.signalCode === null) signalGroup(started, 'SIGKILL');
+      await started.exited;
+    }
+  });
+
+  test('--json prints one line that drives it, two at once do not disturb each other, and Ctrl-C leaves nothing', async () => {
+    const pair = [start('--json'), start('--json')] as const;
+    const [first, second] = (await Promise.all(pair.map(result))) as [StartResult, StartResult];
+    expect(Object.keys(first).sort()).toEqual([
+      'jwksURL',
+      'kubeconfig',
+      'kubectl',
+      'mintURL',
+      'operatorCommand',
+      'operatorPID',
+    ]);
+    expect(first.kubeconfig).not.toBe(second.kubeconfig);
+    for (const { mintURL } of [first, second]) expect((await mint(mintURL)).token).toMatch(/^ey/);
+
+    const kubectl = kubectlFor(first.kubectl, first.kubeconfig);
+    process.kill(first.operatorPID, 'SIGKILL');
+    await kubectl.run(
+      ['apply', '-f', '-'],
+      `
+apiVersion: auth.multiagentcoordinationprotocol.io/v1alpha1
+kind: MacpAuthIssuer
+metadata: { name: later, namespace: default }
+`,
+    );
+    await kubectl.run(['wait', '-n', 'default', '--for=condition=Ready', 'mai/later', '--timeout=60s']);
+    expect(pair[0].stderr()).toMatch(/the operator ended .*starting it again/);
+    expect(
+      await kubectlFor(second.kubectl, second.kubeconfig).run(['get', 'mai', '-A', '--no-headers']),
+    ).not.toMatch(/later/);
+
+    for (const [started, { kubeconfig }] of [
+      [pair[0], first],
+      [pair[1], second],
+    ] as const) {
+      const folder = dirname(kubeconfig);
+      expect(processesOf(folder).length).toBeGreaterThan(2);
+      signalGroup(started, 'SIGINT');
+      await started.exited;
+      await eventually('no process left', async () => processesOf(folder).length === 0, 10);
+      expect(existsSync(folder)).toBe(false);
+    }
+  }, 240_000);
+
+  test('shows a token beside the key that verifies it, and is gone wholly when it is killed', async () => {
+    const started = start();
+    await eventually('the text', async () => started.stdout().includes('Issuers, as they change'), 120);
+    const text = started.stdout();
+    const kid = /"kid": "([^"]+)"/.exec(text)?.[1];
+    expect(text.split(`"kid": "${kid}"`)).toHaveLength(3);
+    const jwksURL = /MACP_AUTH_JWKS_URL=(\S+)/.exec(text)?.[1] as string;
+    const { stdout } = await run('curl', ['-sS', jwksURL]);
+    expect(JSON.parse(stdout).keys.map(({ kid: published }: { kid: string }) => published)).toContain(kid);
+    const kubeconfig = /KUBECONFIG=(\S+)/.exec(text)?.[1] as string;
+    const kubectl = kubectlFor(/alias kubectl=(\S+)/.exec(text)?.[1] as string, kubeconfig);
+    await kubectl
+      .run(['patch', 'mai', 'sample', '--type=merge', '-p', '{"spec":{"server":{"replicas":0}}}'])
+      .then(
+        () => expect('accepted').toBe('refused'),
+        (error: Error) => expect(error.message).toMatch(/replicas/),
+      );
+    expect(processesOf(dirname(kubeconfig)).length).toBeGreaterThan(2);
+    signalGroup(started, 'SIGKILL');
+    await started.exited;
+    await eventually('no process left', async () => processesOf(dirname(kubeconfig)).length === 0, 10);
+  }, 240_000);
+
+  test.each([
+    [['--jason'], /Unknown option '--jason'.*\nusage: npm start/],
+    [['--kubeconfig', 'nowhere'], /--kubeconfig and --sidecar-image belong together/],
+  ])(
+    '%j is refused with the usage',
+    async (args, message) => {
+      const started = start(...args);
+      expect(await started.exited).toBe(1);
+      expect(started.stderr()).toMatch(message);
+    },
+    30_000,
+  );
+});
