@@ -37,11 +37,11 @@ const schema = z.object({
   'health-port': z
     .string()
     .default('8081')
-    .transform(Number)
     .refine(
-      (port) => Number.isInteger(port) && port >= 0 && port <= 65_535,
+      (text) => /^[0-9]{1,5}$/.test(text) && Number(text) <= 65_535,
       'must be a port number between 0 and 65535',
-    ),
+    )
+    .transform(Number),
   'log-level': z.enum(levels, `must be one of ${levels.join(', ')}`).default('info'),
 });
 

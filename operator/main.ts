@@ -28,7 +28,12 @@ function loadKubeConfig(path: string | undefined): KubeConfig {
 }
 
 async function run(config: Config): Promise<void> {
-  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const log = pino({
+    level: config.logLevel,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (level) => ({ level }) },
+  });
   const client = new ApiClient(loadKubeConfig(config.kubeconfig));
   const stopping = new AbortController();
   const { signal } = stopping;

@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { IssuerKey } from './api/names.ts';
 import type { MacpAuthIssuerStatus } from './api/v1alpha1.ts';
+import { conditionTypes } from './status/conditions.ts';
 
 /** The operator's metrics, all of them named here. */
 export interface Metrics {
@@ -8,7 +9,7 @@ export interface Metrics {
   /** Records one reconcile: its result and duration in seconds. */
   observeReconcile(result: 'success' | 'superseded' | 'error', seconds: number): void;
   /** Records what status says of an issuer. */
-  observeIssuer(key: IssuerKey, status: MacpAuthIssuerStatus, now: number): void;
+  observeIssuer(key: IssuerKey, status: MacpAuthIssuerStatus): void;
   /** Forgets an issuer that is gone. */
   forgetIssuer(key: IssuerKey): void;
 }
@@ -71,7 +72,8 @@ export function createMetrics(queueDepth: () => number): Metrics {
       if (active?.activeTime) activeSince.set({ namespace, name }, Date.parse(active.activeTime) / 1000);
     },
     forgetIssuer({ namespace, name }) {
-      for (const gauge of [condition, signUntil, activeSince]) gauge.remove({ namespace, name });
+      for (const type of conditionTypes) condition.remove({ namespace, name, type });
+      for (const gauge of [signUntil, activeSince]) gauge.remove({ namespace, name });
     },
   };
 }

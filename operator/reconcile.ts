@@ -188,7 +188,7 @@ async function writeStatus(
   const { client, log, metrics } = context;
   const { name, namespace, resourceVersion } = issuer.metadata;
   const status = statusOf(issuer, keyring, judgements, context.now());
-  metrics.observeIssuer(issuer.metadata, status, context.now());
+  metrics.observeIssuer(issuer.metadata, status);
   if (!sameJSON(status, issuer.status)) {
     const body = {
       apiVersion: issuer.apiVersion,

@@ -1,7 +1,7 @@
 const unitMs: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 /**
- * Milliseconds of a Go duration such as `5m` or `1h30m` (units ms, s, m, h, as the CRD admits).
+ * Whole milliseconds of a Go duration such as `5m` or `1h30m` (units ms, s, m, h, as the CRD admits).
  *
  * @throws RangeError when the text is no such duration
  */
@@ -10,8 +10,9 @@ export function durationMs(text: string): number {
     throw new RangeError(`"${text}" is not a duration: write it like 90s, 5m or 1h30m`);
   }
   const parts = text.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)/g);
-  return [...parts].reduce(
+  const exact = [...parts].reduce(
     (sum, [, amount, unit]) => sum + Number(amount) * (unitMs[unit as string] as number),
     0,
   );
+  return Math.round(exact);
 }

@@ -38,7 +38,7 @@ export interface MacpAuthIssuerSpec {
      */
     verifierCacheTTL: string;
     /**
-     * How long the operator may be away, or a pod's files frozen, before the pod's sidecar stops minting (its key's signUntil). A Go duration.
+     * How far ahead sidecars are allowed to sign (their key's signUntil); renewed when less than half of it is left. So a sidecar goes on minting for at least half of it while the operator is away or the pod's files are frozen, and then stops. A Go duration.
      */
     grace: string;
     /**

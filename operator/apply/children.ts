@@ -44,15 +44,18 @@ export async function applyChild(request: ApplyRequest): Promise<void> {
     refuseForeign(current, desired, issuer);
     if (isSettled(request, current, desired)) return;
   }
-  try {
-    remember(request, await client.apply(resource, desired));
-  } catch (error) {
+  const answer = await client.apply(resource, desired).catch((error) => {
     if (!current || !isStatus(error, 422)) throw error;
-    // Apply cannot take back an edit of a list's key, such as a Service's port: it would add ours beside it. A merge
-    // patch replaces lists as a whole.
-    await client.mergePatch(resource, namespace, name, { spec: desired.spec });
-    remember(request, await client.apply(resource, desired));
+    return undefined;
+  });
+  if (answer && (!current || covers(answer, desired))) {
+    remember(request, answer);
+    return;
   }
+  // Apply takes back neither an edit of a list's key, such as a Service's port, nor what others added to a list. A
+  // merge patch replaces lists as a whole.
+  await client.mergePatch(resource, namespace, name, { spec: desired.spec });
+  remember(request, await client.apply(resource, desired));
 }
 
 /**
@@ -93,18 +96,24 @@ export async function applyDerived(request: ApplyRequest): Promise<void> {
   }
 }
 
-// An owner of the object's creation is none that an apply could take back, and two controllers would be refused: an
-// earlier issuer of this name, whose child the garbage collector has not taken yet.
+// What apply cannot take back: an owner from the object's creation (an earlier issuer of this name, whose child the
+// garbage collector has not taken yet), and what others added to the data.
 async function disown(
   client: ApiClient,
   resource: Resource,
   current: KubeObject,
-  { metadata: { ownerReferences = [] } }: KubeObject,
+  desired: KubeObject,
 ): Promise<KubeObject['metadata']> {
   const { namespace, name, resourceVersion } = current.metadata;
+  const { ownerReferences = [] } = desired.metadata;
   const isOwner = (uid: string) => ownerReferences.some((owner) => owner.uid === uid);
-  if ((current.metadata.ownerReferences ?? []).every(({ uid }) => isOwner(uid))) return current.metadata;
-  const patch = { metadata: { resourceVersion, ownerReferences } };
+  const strayOwner = current.metadata.ownerReferences?.some(({ uid }) => !isOwner(uid)) ?? false;
+  const strayData = Object.keys(current.data ?? {}).filter((member) => !(member in (desired.data as object)));
+  if (!strayOwner && strayData.length === 0) return current.metadata;
+  const patch = {
+    metadata: { resourceVersion, ...(strayOwner && { ownerReferences }) },
+    ...(strayData.length > 0 && { data: Object.fromEntries(strayData.map((member) => [member, null])) }),
+  };
   return (await client.mergePatch(resource, namespace, name, patch)).metadata;
 }
 

@@ -1,8 +1,8 @@
 /**
  * Whether `observed` already holds everything that `desired` says, so that an apply would change nothing.
  *
- * Members that only `observed` has are the API server's defaults or others' fields. Lists of named items are compared
- * by name, other lists item by item. Under `resources`, quantities are compared by value, since the API server
+ * Members that only `observed` has are the API server's defaults or others' fields, in `data` apart. Lists have the same
+ * items, those of named ones in any order. Under `resources`, quantities are compared by value, since the API server
  * rewrites them (0.1 becomes 100m).
  */
 export function covers(observed: unknown, desired: unknown, path: readonly string[] = []): boolean {
@@ -10,6 +10,7 @@ export function covers(observed: unknown, desired: unknown, path: readonly strin
   if (Array.isArray(desired)) {
     if (!Array.isArray(observed)) return false;
     if (isNamed(desired)) {
+      if (observed.length !== desired.length) return false;
       return desired.every((item) => {
         const match = observed.find((other) => other?.name === item.name);
         return match !== undefined && covers(match, item, path);
@@ -19,6 +20,7 @@ export function covers(observed: unknown, desired: unknown, path: readonly strin
   }
   if (typeof desired === 'object' && desired !== null) {
     if (typeof observed !== 'object' || observed === null) return false;
+    if (path.length === 0 && 'data' in desired && !sameMembers(observed, desired)) return false;
     return Object.entries(desired).every(([member, value]) =>
       covers((observed as Record<string, unknown>)[member], value, [...path, member]),
     );
@@ -26,6 +28,12 @@ export function covers(observed: unknown, desired: unknown, path: readonly strin
   if (path.includes('resources')) return quantity(observed) === quantity(desired);
   return observed === desired;
 }
+
+// Nobody else has a say in what our ConfigMaps and Secrets hold: each member is a file that a program reads.
+const sameMembers = (observed: object, desired: object): boolean => {
+  const count = (object: object) => Object.keys((object as { data?: object }).data ?? {}).length;
+  return count(observed) === count(desired);
+};
 
 const isNamed = (list: unknown[]): list is { name: string }[] =>
   list.length > 0 && list.every((item) => typeof (item as { name?: unknown } | null)?.name === 'string');

@@ -15,8 +15,12 @@ export async function addFinalizer(client: ApiClient, issuer: MacpAuthIssuer): P
  * Cleans up after an issuer that is being deleted, then lets it go. Owned children are the garbage collector's; the
  * agent Secret has no owner; the keyring stays unless `deletionPolicy` says Delete.
  */
-export async function finalize(client: ApiClient, issuer: MacpAuthIssuer): Promise<void> {
-  const { namespace, name, resourceVersion, finalizers = [] } = issuer.metadata;
+export async function finalize(client: ApiClient, cached: MacpAuthIssuer): Promise<void> {
+  const { namespace, name, uid } = cached.metadata;
+  // What a cache says of an issuer that is long gone must not take the keys of the one that has its name now.
+  const issuer = await client.find<MacpAuthIssuer>(resources.issuers, namespace, name);
+  if (issuer?.metadata.uid !== uid || !issuer.metadata.deletionTimestamp) return;
+  const { resourceVersion, finalizers = [] } = issuer.metadata;
   if (!finalizers.includes(finalizer)) return;
   const names = objectNames(issuer.metadata);
   await deleteSecret(client, namespace, names.agentSecret, secretTypes.agent);

@@ -1,7 +1,6 @@
 import {
   fileNames,
   type MintSettings,
-  mintSettings,
   type PublishSettings,
   type SigningKey,
   signingKeysFile,
@@ -106,12 +105,10 @@ export function readPublished(configMap: KubeObject | undefined): PublicJWK[] {
   return parseFile(publicJWKS, data?.[fileNames.jwks])?.keys ?? [];
 }
 
-/** The signing keys and `ttl.max` in an agent Secret; none where they cannot be read. */
-export function readDistributed(secret: KubeObject | undefined): { keys: SigningKey[]; maxTTLMs: number } {
+/** The signing keys in an agent Secret; none where they cannot be read. */
+export function readDistributed(secret: KubeObject | undefined): SigningKey[] {
   const data = secret?.data as Record<string, string> | undefined;
-  const keys = parseFile(signingKeysFile, fromBase64(data?.[fileNames.keys]))?.keys ?? [];
-  const settings = parseFile(mintSettings, fromBase64(data?.[fileNames.settings]));
-  return { keys, maxTTLMs: (settings?.maxTTLSeconds ?? 86_400) * 1000 };
+  return parseFile(signingKeysFile, fromBase64(data?.[fileNames.keys]))?.keys ?? [];
 }
 
 /** Base64 (RFC 4648 section 4) of a text, as Secrets hold it. */

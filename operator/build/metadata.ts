@@ -1,10 +1,13 @@
 import { annotations, group, issuerLabel, labels, type MacpAuthIssuer, managedBy } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
 
+/** Value of {@link labels.name}. */
+export const issuerAppName = 'macp-auth-issuer';
+
 /** Labels of every object that an issuer becomes. */
 export const commonLabels = (issuer: MacpAuthIssuer, component: string): Record<string, string> => ({
   [labels.managedBy]: managedBy,
-  [labels.name]: 'macp-auth-issuer',
+  [labels.name]: issuerAppName,
   [labels.instance]: issuer.metadata.name,
   [labels.component]: component,
   [labels.partOf]: 'macp-auth',
@@ -25,6 +28,8 @@ export const revisionAnnotation = (revision: number): Record<string, string> => 
   [annotations.revision]: String(revision),
 });
 
-/** The revision that an object derives from, 0 for none. */
-export const revisionOf = (object: KubeObject | undefined): number =>
-  Number(object?.metadata.annotations?.[annotations.revision] ?? 0) || 0;
+/** The revision that an object derives from, 0 for none and for what counting could not have reached. */
+export function revisionOf(object: KubeObject | undefined): number {
+  const text = object?.metadata.annotations?.[annotations.revision] ?? '';
+  return /^[1-9][0-9]{0,11}$/.test(text) ? Number(text) : 0;
+}

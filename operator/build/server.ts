@@ -6,10 +6,10 @@ import type {
 } from '@kubernetes/client-node';
 import { labels, type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
-import { commonLabels, ownerReference } from './metadata.ts';
+import { commonLabels, issuerAppName, ownerReference } from './metadata.ts';
 
 /** Component label of the JWKS server's pods. */
-export const serverComponent = 'jwks-server';
+const serverComponent = 'jwks-server';
 
 /** Ports of the server's pods. */
 export const serverPorts = { jwks: 3200, health: 3201 } as const;
@@ -24,8 +24,8 @@ export const jwksURL = (issuer: MacpAuthIssuer): string =>
 const filesPath = '/var/run/macp-auth';
 
 const defaultResources: V1ResourceRequirements = {
-  requests: { cpu: '10m', memory: '64Mi' },
-  limits: { memory: '192Mi' },
+  requests: { cpu: '10m', memory: '128Mi' },
+  limits: { memory: '256Mi' },
 };
 
 // A quantity may be written as a number in the issuer; the API server keeps text.
@@ -36,6 +36,9 @@ const quantities = (requirements: object): V1ResourceRequirements =>
       Object.fromEntries(Object.entries(amounts).map(([name, amount]) => [name, String(amount)])),
     ]),
   );
+
+/** What the pods of every issuer's Service have in common; the issuer's name is their {@link labels.instance}. */
+export const serverPodSelector = `${labels.name}=${issuerAppName},${labels.component}=${serverComponent}`;
 
 const selector = (issuer: MacpAuthIssuer): Record<string, string> => {
   const all = commonLabels(issuer, serverComponent);

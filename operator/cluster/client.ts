@@ -5,16 +5,21 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import { fieldManager } from '../api/names.ts';
 import { type KubeList, type KubeObject, type Resource, resourcePath } from './resources.ts';
 
-/** An answer of the API server that is not a success. `code` is its HTTP status, `reason` that of the Status object. */
+/**
+ * An answer of the API server that is not a success. `code` is its HTTP status; `reason` and `objectName` are those of
+ * the Status object.
+ */
 export class ApiError extends Error {
   readonly code: number;
   readonly reason: string;
+  readonly objectName: string | undefined;
 
-  constructor(code: number, reason: string, message: string) {
+  constructor(code: number, reason: string, message: string, objectName?: string) {
     super(message);
     this.name = 'ApiError';
     this.code = code;
     this.reason = reason;
+    this.objectName = objectName;
   }
 }
 
@@ -95,7 +100,8 @@ export class ApiClient {
     try {
       return await this.get<T>(resource, namespace, name);
     } catch (error) {
-      if (isStatus(error, 404)) return undefined;
+      // Without the object's name it is the kind that the API server does not know, which says nothing of objects.
+      if (error instanceof ApiError && error.code === 404 && error.objectName === name) return undefined;
       throw error;
     }
   }
@@ -173,11 +179,12 @@ export class ApiClient {
 
 function apiError(code: number, body: string): ApiError {
   try {
-    const status = JSON.parse(body) as { reason?: string; message?: string };
+    const status = JSON.parse(body) as { reason?: string; message?: string; details?: { name?: string } };
     return new ApiError(
       code,
       status.reason ?? 'Unknown',
       status.message ?? `the API server answered ${code}`,
+      status.details?.name,
     );
   } catch {
     return new ApiError(code, 'Unknown', `the API server answered ${code}`);

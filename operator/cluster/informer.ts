@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ApiClient, ApiError } from './client.ts';
@@ -31,8 +31,6 @@ const relistMs = 600_000;
 const idleTimeoutMs = 150_000;
 const maxBackoffMs = 10_000;
 
-class WatchEnded extends Error {}
-
 /**
  * Follows a collection: list, then watch from the list's version, again and again until `signal` aborts.
  *
@@ -48,6 +46,7 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
     : {};
   let synced = false;
   let problem: string | undefined;
+  let failures = 0;
 
   const keyOf = (object: KubeObject) => `${object.metadata.namespace}/${object.metadata.name}`;
 
@@ -58,7 +57,6 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
     objects.clear();
     for (const [key, object] of next) objects.set(key, object);
     synced = true;
-    problem = undefined;
     for (const object of [...gone, ...changed.map(([, object]) => object)]) onChange(object);
   }
 
@@ -75,10 +73,11 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
       const status = event.object as unknown as { code?: number; reason?: string; message?: string };
       throw new ApiError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
     }
-    if (event.type === 'DELETED') objects.delete(keyOf(event.object));
-    else if (event.type !== 'BOOKMARK') objects.set(keyOf(event.object), complete(event.object));
-    if (event.type !== 'BOOKMARK') onChange(event.object);
-    return event.object.metadata.resourceVersion;
+    const object = complete(event.object);
+    if (event.type === 'DELETED') objects.delete(keyOf(object));
+    else if (event.type !== 'BOOKMARK') objects.set(keyOf(object), object);
+    if (event.type !== 'BOOKMARK') onChange(object);
+    return object.metadata.resourceVersion;
   }
 
   // One watch request; resolves with the version to go on from when the server ends it in good order.
@@ -90,31 +89,24 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
       resourceVersion: from,
       timeoutSeconds: String(240 + Math.floor(Math.random() * 60)),
     };
-    const ended = new AbortController();
     const response = await client.open('GET', resourcePath(resource, namespace), {
       query,
-      signal: AbortSignal.any([signal, ended.signal]),
+      signal,
     });
-    try {
-      // Bookmarks come about once a minute: silence for longer is a dead connection.
-      response.setTimeout(idleTimeoutMs, () => response.destroy(new WatchEnded('the watch fell silent')));
-      let version = from;
-      for await (const line of createInterface({ input: response }))
-        version = take(JSON.parse(line)) ?? version;
-      if (!response.complete) throw new WatchEnded('the watch broke off');
-      return version;
-    } finally {
-      ended.abort();
-    }
+    failures = 0;
+    problem = undefined;
+    // Bookmarks come about once a minute: silence for longer is a dead connection.
+    response.setTimeout(idleTimeoutMs, () => response.destroy(new Error('the watch fell silent')));
+    let version = from;
+    for await (const line of linesOf(response)) version = take(JSON.parse(line)) ?? version;
+    return version;
   }
 
   async function run(): Promise<void> {
-    let failures = 0;
     while (!signal.aborted) {
       try {
         const list = await client.list(resource, namespace, selector);
         replaceAll(list.items);
-        failures = 0;
         const relistAt = Date.now() + relistMs;
         let version = list.metadata.resourceVersion;
         while (Date.now() < relistAt && !signal.aborted) version = await watch(version);
@@ -153,4 +145,15 @@ function explain(error: unknown, resource: Resource): string | undefined {
   if (code === 403)
     return `the operator may not list and watch ${resource.plural}: grant it (operator/rbac.yaml)`;
   return undefined;
+}
+
+// The stream itself is read, not through readline, which raises a late error of the stream where nobody can catch it.
+async function* linesOf(stream: Readable): AsyncGenerator<string> {
+  stream.setEncoding('utf8');
+  let rest = '';
+  for await (const chunk of stream) {
+    const lines = `${rest}${chunk}`.split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
 }

@@ -5,7 +5,7 @@ import { revisionOf } from '../build/metadata.ts';
 import type { ApiClient } from '../cluster/client.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import { decodeKeyring, keyringFile } from '../plan/codec.ts';
-import type { KeyPolicy, ObservedKeyring, Traces } from '../plan/planner.ts';
+import { type KeyPolicy, type ObservedKeyring, staleness, type Traces } from '../plan/planner.ts';
 import type { Children } from './world.ts';
 
 /** What was found about an issuer's keyring. */
@@ -29,8 +29,8 @@ export const keyPolicy = ({ spec }: MacpAuthIssuer): KeyPolicy => ({
 });
 
 /**
- * Reads the keyring live, past every cache, after what tells of it was gathered. Where it is absent, what tells of it
- * is read live too, and the keyring once more: a cache that lacks something never means that it does not exist.
+ * Reads the keyring live, past every cache, after what tells of it was gathered. Unless all is as it should be, what
+ * tells of it is read live too: a cache that lacks something never means that it does not exist.
  */
 export async function observeKeyring(
   client: ApiClient,
@@ -41,9 +41,12 @@ export async function observeKeyring(
   const names = objectNames(issuer.metadata);
   const read = () => client.find(resources.secrets, namespace, names.keyring);
 
-  const cached = tracesOf(issuer, children.configMap, children.agentSecret);
-  const secret = await read();
-  if (secret) return observation(secret, cached, false);
+  if (children.configMap && children.agentSecret) {
+    const cached = tracesOf(issuer, children.configMap, children.agentSecret);
+    const quick = observation(await read(), cached, false);
+    if (quick.observed.state === 'present' && staleness(quick.observed.keyring, cached) === undefined)
+      return quick;
+  }
 
   const [current, configMap, agentSecret] = await Promise.all([
     client.get<MacpAuthIssuer>(resources.issuers, namespace, issuer.metadata.name),
@@ -79,13 +82,15 @@ function tracesOf(
   agentSecret: KubeObject | undefined,
 ): Traces {
   const { status } = issuer;
-  const distributed = readDistributed(agentSecret);
   return {
     revision: Math.max(status?.keyringRevision ?? 0, revisionOf(configMap), revisionOf(agentSecret)),
     statusKeyIDs: status?.keys?.map(({ keyID }) => keyID) ?? [],
+    statusSignUntil: Math.max(
+      0,
+      ...(status?.keys ?? []).map((key) => Date.parse(key.signUntilTime ?? '') || 0),
+    ),
     handledRotateNow: status?.handledRotateNow,
     published: readPublished(configMap),
-    distributed: distributed.keys,
-    distributedMaxTTLMs: distributed.maxTTLMs,
+    distributed: readDistributed(agentSecret),
   };
 }

@@ -1,14 +1,13 @@
 import type { Logger } from 'pino';
 import {
   type IssuerKey,
-  issuerLabel,
   issuerOfLabel,
   labels,
   type MacpAuthIssuer,
   managedBy,
   objectNames,
 } from '../api/names.ts';
-import { serverComponent } from '../build/server.ts';
+import { serverPodSelector } from '../build/server.ts';
 import type { ApiClient } from '../cluster/client.ts';
 import { type Informer, startInformer } from '../cluster/informer.ts';
 import { type KubeObject, type Resource, resources } from '../cluster/resources.ts';
@@ -60,12 +59,13 @@ export function followWorld(options: {
 
   function follow<T>(resource: Resource): Informer<T>[] {
     const own = resource === resources.issuers;
+    const labelSelector = labelSelectorOf(resource);
     return (namespaces ?? [undefined]).map((namespace) =>
       startInformer<T>({
         client,
         resource,
         namespace,
-        ...(!own && { labelSelector: `${labels.managedBy}=${managedBy}` }),
+        ...(labelSelector && { labelSelector }),
         onChange: (object) => {
           const key = own ? object.metadata : issuerOf(object);
           if (key) options.onChange(key);
@@ -113,15 +113,17 @@ export function followWorld(options: {
   };
 }
 
-function issuerOf(object: KubeObject): IssuerKey | undefined {
-  return issuerOfLabel(object.metadata.labels?.[labels.issuer]);
+// Pods are followed by what puts them behind the Service: a stranger among them must be seen too.
+function labelSelectorOf(resource: Resource): string | undefined {
+  if (resource === resources.issuers) return undefined;
+  return resource === resources.pods ? serverPodSelector : `${labels.managedBy}=${managedBy}`;
 }
 
-function isServerOf(pod: KubeObject, key: IssuerKey): boolean {
-  const podLabels = pod.metadata.labels;
-  return (
-    pod.metadata.namespace === key.namespace &&
-    podLabels?.[labels.issuer] === issuerLabel(key) &&
-    podLabels[labels.component] === serverComponent
-  );
+function issuerOf({ kind, metadata }: KubeObject): IssuerKey | undefined {
+  if (kind !== resources.pods.kind) return issuerOfLabel(metadata.labels?.[labels.issuer]);
+  const name = metadata.labels?.[labels.instance];
+  return name === undefined ? undefined : { namespace: metadata.namespace, name };
 }
+
+const isServerOf = ({ metadata }: KubeObject, key: IssuerKey): boolean =>
+  metadata.namespace === key.namespace && metadata.labels?.[labels.instance] === key.name;

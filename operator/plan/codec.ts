@@ -79,7 +79,7 @@ export function decodeKeyring(text: string | undefined): DecodedKeyring {
     const times = {
       activateAt: optional(key.activateAt, Date.parse),
       signUntil: optional(key.signUntil, Date.parse),
-      maxTTLMs: optional(maxTTLSeconds, (seconds) => seconds * 1000),
+      maxTTLMs: optional(maxTTLSeconds, (seconds) => Math.round(seconds * 1000)),
       removeAt: optional(key.removeAt, Date.parse),
     };
     return {

@@ -30,14 +30,14 @@ export interface Traces {
   revision: number;
   /** The kids in status. */
   statusKeyIDs: string[];
+  /** The latest `signUntilTime` in status, in milliseconds since the Unix epoch; 0 where there is none. */
+  statusSignUntil: number;
   /** `status.handledRotateNow`, undefined before the first status. */
   handledRotateNow: string | undefined;
   /** The keys in the JWKS ConfigMap. */
   published: PublicJWK[];
   /** The private keys in the agent Secret. */
   distributed: SigningKey[];
-  /** `ttl.max` of the agent Secret. */
-  distributedMaxTTLMs: number;
 }
 
 /** Everything that {@link plan} decides from. `now` in milliseconds since the Unix epoch. */
@@ -51,7 +51,7 @@ export interface PlanInput {
 }
 
 /** Why the keyring stays as it is although something is wrong. */
-export type HoldReason = 'KeyringLost' | 'KeyringStale' | 'KeyringUnreadable';
+type HoldReason = 'KeyringLost' | 'KeyringStale' | 'KeyringUnreadable';
 
 /** What became of the keyring, for an Event. */
 export type KeyringChange =
@@ -121,7 +121,8 @@ const consentGiven = (policy: KeyPolicy, traces: Traces): boolean =>
   policy.rotateNow !== '' &&
   policy.rotateNow !== traces.handledRotateNow;
 
-function staleness(keyring: Keyring, traces: Traces): string | undefined {
+/** Why a keyring must be an older copy or another one, or undefined when it is current. */
+export function staleness(keyring: Keyring, traces: Traces): string | undefined {
   if (keyring.revision < traces.revision) {
     return `the keyring Secret has revision ${keyring.revision}, but revision ${traces.revision} was in use: it is an older copy`;
   }
@@ -153,43 +154,48 @@ const emptyKeyring = ({ policy, traces }: PlanInput): Keyring => ({
 // What the agent Secret holds signs on; what is only published stays published until no token of it can be alive.
 function rebuilt(input: PlanInput): Keyring {
   const { traces } = input;
-  const held = traces.distributed.map((key) => heldKey(key, traces));
-  return {
-    ...emptyKeyring(input),
-    keys: uniteByKid(
-      held,
-      traces.published.map((key) => publishedKey(key, input)),
-    ),
-  };
+  const published = traces.published.map((key) => publishedKey(key, input));
+  const keys = uniteByKid(traces.distributed.map(heldKey), published);
+  return { ...emptyKeyring(input), keys, removedKeyIDs: lostFrom(traces, keys) };
 }
 
 function merged(input: PlanInput, keyring: Keyring): Keyring {
   const { traces, policy } = input;
   const others = rebuilt(input).keys;
+  const copies = keyring.keys.map((key) => notEarlier(key, others));
+  const keys = uniteByKid(copies, others);
   return {
     revision: Math.max(keyring.revision, traces.revision),
-    keys: uniteByKid(
-      keyring.keys.map((key) => notEarlier(key, others)),
-      others,
-    ),
-    removedKeyIDs: keyring.removedKeyIDs,
+    keys,
+    removedKeyIDs: [...new Set([...keyring.removedKeyIDs, ...lostFrom(traces, keys)])],
     handledRotateNow: policy.rotateNow,
   };
 }
 
+// What status still names, and nothing holds: without it in the list of the known, the new keyring would look stale.
+const lostFrom = ({ statusKeyIDs }: Traces, keys: readonly KeyringKey[]): string[] =>
+  statusKeyIDs.filter((kid) => keys.every((key) => key.kid !== kid));
+
 // An older copy of a key must not take back what sidecars were already told.
 function notEarlier(key: KeyringKey, others: KeyringKey[]): KeyringKey {
-  const other = others.find(({ kid, activateAt }) => kid === key.kid && activateAt !== undefined);
+  const other = others.find(({ kid }) => kid === key.kid);
   if (!other) return key;
+  if (other.activateAt === undefined) {
+    return key.removeAt === undefined
+      ? key
+      : { ...key, removeAt: Math.max(key.removeAt, other.removeAt ?? 0) };
+  }
+  const { removeAt: _, ...signing } = key;
   return {
-    ...key,
-    activateAt: other.activateAt as number,
+    ...signing,
+    ...other,
+    createdAt: key.createdAt,
     signUntil: Math.max(key.signUntil ?? 0, other.signUntil as number),
     maxTTLMs: Math.max(key.maxTTLMs ?? 0, other.maxTTLMs as number),
   };
 }
 
-const heldKey = (key: SigningKey, traces: Traces): KeyringKey => ({
+const heldKey = (key: SigningKey): KeyringKey => ({
   kid: key.kid,
   algorithm: key.alg,
   publicKey: publicKeyOf(key),
@@ -197,12 +203,14 @@ const heldKey = (key: SigningKey, traces: Traces): KeyringKey => ({
   createdAt: Date.parse(key.activateAt),
   activateAt: Date.parse(key.activateAt),
   signUntil: Date.parse(key.signUntil),
-  maxTTLMs: traces.distributedMaxTTLMs,
+  // What it was allowed before today's settings is not known.
+  maxTTLMs: longestTTLMs,
 });
 
 function publishedKey(key: PublicJWK, { traces, policy, now }: PlanInput): KeyringKey {
   const lastSignature = Math.max(
     now + policy.graceMs,
+    traces.statusSignUntil,
     ...traces.distributed.map((held) => Date.parse(held.signUntil)),
   );
   return {

@@ -53,8 +53,8 @@ export const reasons = {
 /** A condition type other than `Ready`. */
 export type ConditionType = keyof typeof reasons;
 
-/** A reason of some condition. */
-export type Reason = { [Type in ConditionType]: keyof (typeof reasons)[Type] }[ConditionType];
+/** Every condition type. */
+export const conditionTypes: readonly string[] = ['Ready', ...Object.keys(reasons)];
 
 /** Reason and message of one condition; what the reason means is in {@link reasons}. */
 export type Judgement<Type extends ConditionType = ConditionType> = {

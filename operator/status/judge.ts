@@ -82,30 +82,21 @@ export function judgePublished(keyring: Keyring | undefined, served: readonly Se
   if (served.length === 0)
     return { type, reason: 'NoServerReady', message: 'no server pod is ready to be asked' };
   const known = new Set([...keyring.keys.map(({ kid }) => kid), ...keyring.removedKeyIDs]);
+  const answers = served.filter((answer) => 'kids' in answer);
+  for (const { pod, kids } of answers) {
+    const strangers = kids.filter((kid) => !known.has(kid));
+    if (strangers.length === 0) continue;
+    const message = `server pod ${pod} serves keys that the keyring never had (${strangers.join(', ')}): find out who wrote them`;
+    return { type, reason: 'UnknownKeyServed', message };
+  }
   for (const answer of served) {
-    if ('problem' in answer) {
-      return {
-        type,
-        reason: 'ServersUnreachable',
-        message: `server pod ${answer.pod} gave no JWKS: ${answer.problem}`,
-      };
-    }
-    const strangers = answer.kids.filter((kid) => !known.has(kid));
-    if (strangers.length > 0) {
-      return {
-        type,
-        reason: 'UnknownKeyServed',
-        message: `server pod ${answer.pod} serves keys that the keyring never had (${strangers.join(', ')}): find out who wrote them`,
-      };
-    }
-    const missing = keyring.keys.filter(({ kid }) => !answer.kids.includes(kid));
-    if (missing.length > 0) {
-      return {
-        type,
-        reason: 'ServersBehind',
-        message: `server pod ${answer.pod} does not serve all keys yet`,
-      };
-    }
+    if (!('problem' in answer)) continue;
+    const message = `server pod ${answer.pod} gave no JWKS: ${answer.problem}`;
+    return { type, reason: 'ServersUnreachable', message };
+  }
+  const behind = answers.find(({ kids }) => keyring.keys.some(({ kid }) => !kids.includes(kid)));
+  if (behind) {
+    return { type, reason: 'ServersBehind', message: `server pod ${behind.pod} does not serve all keys yet` };
   }
   return {
     type,

@@ -50,8 +50,7 @@ const common = {
   jwksMaxAgeSeconds: z.number().int().nonnegative(),
 };
 
-/** Schema of `settings.json` in an agent's pod. */
-export const mintSettings = z.object({
+const mintSettings = z.object({
   role: z.literal('mint'),
   ...common,
   /** `iss` of every token (RFC 7519 section 4.1.1). */

@@ -118,6 +118,27 @@ describe('an issuer', () => {
       1,
     ],
     [
+      'a file that was added to the JWKS',
+      resources.configMaps,
+      '{"data":{"keys.json":"{}"}}',
+      (object) => Object.keys(object.data as object).sort(),
+      ['jwks.json', 'settings.json'],
+    ],
+    [
+      'a variable that was added to the server',
+      resources.deployments,
+      '[{"op":"add","path":"/spec/template/spec/containers/0/env/-","value":{"name":"NODE_OPTIONS","value":"--inspect"}}]',
+      (object) => {
+        const { template } = object.spec as {
+          template: { spec: { containers: { env: { name: string }[] }[] } };
+        };
+        return template.spec.containers[0]?.env
+          .map(({ name: variable }) => variable)
+          .includes('NODE_OPTIONS');
+      },
+      false,
+    ],
+    [
       'a label',
       resources.deployments,
       '{"metadata":{"labels":{"app.kubernetes.io/managed-by":null}}}',

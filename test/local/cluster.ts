@@ -96,7 +96,10 @@ export async function ownCluster(kubeconfig: string, image: string): Promise<Clu
     dir,
     sidecarImage: image,
     operatorFlags: ['--sidecar-image', image, '--probe', 'proxy'],
-    operatorKubeconfig: () => serviceAccountKubeconfig(kubectl, dir),
+    async operatorKubeconfig() {
+      await kubectl.run(['apply', '-f', join(import.meta.dirname, 'proxy-rbac.yaml')]);
+      return serviceAccountKubeconfig(kubectl, dir);
+    },
     podAddress: async (namespace, pod, port) =>
       `http://127.0.0.1:${await kubectl.forward(namespace, pod, port)}`,
     stop: async () => {},

@@ -18,7 +18,7 @@ export type RuntimeOptions = {
 };
 
 /** What became of an attempt to start a session. */
-export type Verdict =
+type Verdict =
   | { outcome: 'accepted' }
   | (Refusal & {
       outcome: 'refused';

@@ -1,0 +1,422 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { annotations, finalizer, labels, type MacpAuthIssuer } from '../../../operator/api/names.ts';
+import {
+  type Answers,
+  applyChild,
+  applyDerived,
+  isOurs,
+  NameConflict,
+  Superseded,
+} from '../../../operator/apply/children.ts';
+import { addFinalizer, cleanUpAfter, finalize } from '../../../operator/apply/finalize.ts';
+import { settleKeyring } from '../../../operator/apply/keyring.ts';
+import { serverService } from '../../../operator/build/server.ts';
+import { type KubeObject, type Resource, resources } from '../../../operator/cluster/resources.ts';
+import { activeKey, type Keyring, publicKeys } from '../../../operator/plan/keyring.ts';
+import { FakeApiServer, failure } from './api-server.ts';
+import {
+  defaultSpec,
+  issuerOf,
+  keyringOf,
+  minute,
+  noChildren,
+  objectNamed,
+  objectsOf,
+  privateValues,
+  t0,
+  tracesOf,
+} from './builders.ts';
+
+const paths = {
+  issuer: '/apis/auth.multiagentcoordinationprotocol.io/v1alpha1/namespaces/team/macpauthissuers/demo',
+  keyring: '/api/v1/namespaces/team/secrets/macp-auth-keyring.demo',
+  agentSecret: '/api/v1/namespaces/team/secrets/macp-auth.team.demo',
+  configMap: '/api/v1/namespaces/team/configmaps/macp-auth-demo',
+  service: '/api/v1/namespaces/team/services/macp-auth-demo',
+};
+
+let api: FakeApiServer;
+let answers: Answers;
+beforeEach(async () => {
+  api = await FakeApiServer.start();
+  answers = new Map();
+});
+afterEach(() => api.stop());
+
+const issuer = issuerOf();
+const writes = () => api.calls('POST', 'PUT', 'PATCH', 'DELETE');
+const request = (resource: Resource, desired: KubeObject, observed?: KubeObject, by = issuer) => ({
+  client: api.client(),
+  issuer: by,
+  resource,
+  desired,
+  observed,
+  answers,
+});
+const configMapOf = (keyring: Keyring, by: MacpAuthIssuer = issuer) => objectsOf(by, keyring).configMap;
+const older = keyringOf({ revision: 4 });
+const newer = keyringOf({ revision: 5 });
+
+describe('an object that derives from the keyring', () => {
+  const derive = (keyring: Keyring, observed?: KubeObject, by = issuer) =>
+    applyDerived(request(resources.configMaps, configMapOf(keyring, by), observed, by));
+
+  test('is created by POST, so that two operators never both create it', async () => {
+    await derive(older);
+    expect(writes()).toEqual(['POST /api/v1/namespaces/team/configmaps']);
+    expect(api.objects.get(paths.configMap)?.metadata.annotations?.[annotations.revision]).toBe('4');
+  });
+
+  test('that is as it should be is no request at all', async () => {
+    await derive(older);
+    const before = api.seen.length;
+    await derive(older, api.objects.get(paths.configMap));
+    expect(api.seen).toHaveLength(before);
+  });
+
+  test('that is as it should be is no write, although the cache lags or lacks it', async () => {
+    await derive(older);
+    const lagging = api.objects.get(paths.configMap);
+    await derive(newer, lagging);
+    const before = writes().length;
+    await derive(newer, lagging);
+    await derive(newer);
+    expect(writes().slice(before)).toEqual(['POST /api/v1/namespaces/team/configmaps']);
+  });
+
+  test('goes to a newer revision by its resourceVersion and uid', async () => {
+    await derive(older);
+    const stored = api.objects.get(paths.configMap) as KubeObject;
+    await derive(newer, stored);
+    const { metadata } = JSON.parse(api.seen.at(-1)?.body ?? '') as KubeObject;
+    expect(metadata).toMatchObject({
+      uid: stored.metadata.uid,
+      resourceVersion: stored.metadata.resourceVersion,
+    });
+    expect(api.objects.get(paths.configMap)?.metadata.annotations?.[annotations.revision]).toBe('5');
+  });
+
+  test.each([
+    ['knows', true],
+    ['does not know', false],
+  ])('never goes back, whether a paused operator %s the newer one or not', async (_, cached) => {
+    await derive(keyringOf({ revision: 3 }));
+    const before = api.objects.get(paths.configMap);
+    await derive(newer, before);
+    const after = structuredClone(api.objects.get(paths.configMap));
+    await expect(derive(older, cached ? after : before)).rejects.toBeInstanceOf(Superseded);
+    await expect(derive(older)).rejects.toBeInstanceOf(Superseded);
+    expect(api.objects.get(paths.configMap)).toEqual(after);
+  });
+
+  test('is left to the one who changed it between our look and our write', async () => {
+    await derive(older);
+    const before = api.objects.get(paths.configMap);
+    api.afterwards = ({ method, path }) => {
+      if (method === 'GET' && path === paths.configMap) api.put(paths.configMap, before as KubeObject);
+    };
+    await expect(derive(newer, before)).rejects.toBeInstanceOf(Superseded);
+    expect(api.objects.get(paths.configMap)?.metadata.annotations?.[annotations.revision]).toBe('4');
+  });
+
+  test('is drift that is repaired, whoever changed it', async () => {
+    await derive(newer);
+    const stored = api.objects.get(paths.configMap) as KubeObject;
+    const drifted = api.put(paths.configMap, {
+      ...stored,
+      data: { ...(stored.data as object), 'jwks.json': '{}' },
+    });
+    await derive(newer, drifted);
+    expect(api.objects.get(paths.configMap)?.data).toEqual(stored.data);
+  });
+
+  test("of a stranger is a conflict, and stays the stranger's", async () => {
+    const stranger = api.put(paths.configMap, objectNamed('macp-auth-demo'));
+    await expect(derive(newer)).rejects.toThrow(NameConflict);
+    expect(api.objects.get(paths.configMap)).toEqual(stranger);
+  });
+
+  test.each([401, 403, 500, 503])('is no success when the API server answers %i', async (code) => {
+    api.intercept = () => failure(code, 'Whatever');
+    await expect(derive(newer)).rejects.toMatchObject({ code });
+  });
+});
+
+describe('a child', () => {
+  const apply = (desired: KubeObject, observed?: KubeObject) =>
+    applyChild(request(resources.services, desired, observed));
+  const service = (annotated?: Record<string, string>) =>
+    serverService(
+      issuerOf({
+        server: {
+          ...defaultSpec.server,
+          service: { type: 'ClusterIP', ...(annotated && { annotations: annotated }) },
+        },
+      }),
+    );
+
+  test('is applied once, and then no more', async () => {
+    await apply(service());
+    await apply(service(), api.objects.get(paths.service));
+    await apply(service());
+    expect(writes()).toEqual([`PATCH ${paths.service}`]);
+  });
+
+  test('shows by its hash that a field of ours is no longer wished', async () => {
+    await apply(service({ cloud: 'internal' }));
+    await apply(service(), api.objects.get(paths.service));
+    expect(writes()).toHaveLength(2);
+  });
+
+  test('of a stranger is a conflict, although the cache, which holds our objects only, lacks it', async () => {
+    const stranger = api.put(paths.service, { ...objectNamed('macp-auth-demo'), kind: 'Service' });
+    await expect(apply(service())).rejects.toThrow(
+      new NameConflict(
+        "Service team/macp-auth-demo exists and is not this issuer's: delete or rename it, or give the issuer another name",
+      ),
+    );
+    expect(api.objects.get(paths.service)).toEqual(stranger);
+  });
+});
+
+describe('an object is ours', () => {
+  const owner = { apiVersion: 'x', kind: 'MacpAuthIssuer', name: 'demo', uid: 'issuer-uid' };
+  test.each([
+    ['by its label', objectNamed('a', { labels: { [labels.issuer]: 'team.demo' } }), {}, true],
+    ['by its owner', objectNamed('a', { ownerReferences: [owner] }), {}, true],
+    [
+      'by the type of Secret that only we make',
+      { ...objectNamed('a'), type: 'ours' },
+      { type: 'ours' },
+      true,
+    ],
+    [
+      "not with another issuer's label",
+      objectNamed('a', { labels: { [labels.issuer]: 'team.other' } }),
+      {},
+      false,
+    ],
+    [
+      'not with another owner',
+      objectNamed('a', { ownerReferences: [{ ...owner, uid: 'other' }] }),
+      {},
+      false,
+    ],
+    ['not by another type', { ...objectNamed('a'), type: 'Opaque' }, { type: 'ours' }, false],
+    ['not by its name alone', objectNamed('a'), {}, false],
+  ])('%s', (_, object, desired, expected) => {
+    expect(isOurs(object, desired, issuer)).toBe(expected);
+  });
+});
+
+describe('the keyring Secret', () => {
+  const settle = (by = issuer, children = noChildren, now = t0) =>
+    settleKeyring({ client: api.client(), issuer: by, children, now });
+  const { keyring: secret, configMap, agentSecret } = objectsOf(issuer, newer);
+
+  test('is created before anything may derive from it', async () => {
+    api.put(paths.issuer, issuer);
+    const outcome = await settle();
+    expect(writes()).toEqual(['POST /api/v1/namespaces/team/secrets']);
+    expect(outcome).toMatchObject({ judgement: { reason: 'KeyringComplete' }, keyring: { revision: 1 } });
+    expect(outcome.events.map(({ reason }) => reason)).toEqual(['KeyringCreated']);
+    expect(outcome.publish?.keys).toEqual(publicKeys(outcome.keyring as Keyring));
+    const said = JSON.stringify([outcome.judgement, outcome.events, outcome.publish]);
+    for (const value of (outcome.keyring as Keyring).keys.flatMap(privateValues))
+      expect(said).not.toContain(value);
+  });
+
+  test('that is whole is read and not written', async () => {
+    api.put(paths.issuer, issuer);
+    api.put(paths.keyring, secret);
+    const outcome = await settle();
+    expect(outcome.keyring).toEqual(newer);
+    expect(writes()).toEqual([]);
+  });
+
+  test('is created by one of two operators; the other looks again and takes those very keys', async () => {
+    api.put(paths.issuer, issuer);
+    const both = await Promise.allSettled([settle(), settle()]);
+    const won = both.filter((one) => one.status === 'fulfilled');
+    const lost = both.filter((one) => one.status === 'rejected');
+    for (const { reason } of lost) expect(reason).toBeInstanceOf(Superseded);
+    const again = await settle();
+    expect(won.length).toBeGreaterThan(0);
+    for (const { value } of won) expect(value.keyring).toEqual(again.keyring);
+    expect(api.calls('POST').length).toBeGreaterThan(0);
+  });
+
+  test('that another operator replaced between look and write is left as it is', async () => {
+    api.put(paths.issuer, issuer);
+    const short = keyringOf({ keys: newer.keys.slice(0, 1) });
+    api.put(paths.keyring, objectsOf(issuer, short).keyring);
+    api.afterwards = ({ method, path }) => {
+      if (method === 'GET' && path === paths.keyring) api.put(paths.keyring, secret);
+    };
+    await expect(settle()).rejects.toBeInstanceOf(Superseded);
+    expect(api.objects.get(paths.keyring)?.data).toEqual(secret.data);
+  });
+
+  test('that was lost is rebuilt from the live agent Secret, and the same key signs', async () => {
+    api.put(paths.issuer, issuer);
+    api.put(paths.agentSecret, agentSecret);
+    api.put(paths.configMap, configMap);
+    const outcome = await settle(issuer, noChildren, t0 + minute);
+    expect(outcome.events).toMatchObject([{ type: 'Warning', reason: 'KeyringRebuilt' }]);
+    expect(activeKey(outcome.keyring as Keyring, t0 + minute)?.kid).toBe(newer.keys[0]?.kid);
+  });
+
+  const holds: [string, () => void, string][] = [
+    ['lost', () => api.put(paths.configMap, configMap), 'KeyringLost'],
+    ['unreadable', () => api.put(paths.keyring, { ...secret, data: {} }), 'KeyringUnreadable'],
+    ["a stranger's", () => api.put(paths.keyring, { ...secret, type: 'Opaque' }), 'KeyringNameConflict'],
+  ];
+  test.each(holds)('that is %s is not written, and nothing is derived', async (_, arrange, reason) => {
+    api.put(paths.issuer, issuer);
+    arrange();
+    const outcome = await settle();
+    expect(outcome.judgement.reason).toBe(reason);
+    expect([outcome.keyring, outcome.publish]).toEqual([undefined, undefined]);
+    expect(writes()).toEqual([]);
+  });
+
+  test('that is an older copy is not written, and the union is published under the revision in use', async () => {
+    const children = { ...noChildren, configMap, agentSecret };
+    api.put(paths.keyring, objectsOf(issuer, older).keyring);
+    api.put(paths.issuer, issuer);
+    api.put(paths.configMap, configMap);
+    api.put(paths.agentSecret, agentSecret);
+    const outcome = await settle(issuer, children);
+    expect(outcome).toMatchObject({
+      judgement: { reason: 'KeyringStale' },
+      publish: { revision: 5, keys: [...publicKeys(older), ...tracesOf(newer).published] },
+    });
+    expect(outcome.keyring).toBeUndefined();
+    expect(writes()).toEqual([]);
+  });
+
+  test.each([403, 500, 503])(
+    'that cannot be read (%i) is a failure to retry, and no new key',
+    async (code) => {
+      api.intercept = () => failure(code, 'Whatever', 'the reason why');
+      const outcome = await settle();
+      expect(outcome).toMatchObject({
+        judgement: { reason: 'KeyringAccessFailed', message: expect.stringContaining('the reason why') },
+        failure: { code },
+      });
+      expect(writes()).toEqual([]);
+    },
+  );
+});
+
+describe('the end of an issuer', () => {
+  const { keyring, configMap, agentSecret } = objectsOf(issuer, newer);
+  const dying = (deletionPolicy: 'Retain' | 'Delete', uid = 'issuer-uid') =>
+    issuerOf({ deletionPolicy }, undefined, { uid, deletionTimestamp: '2026-03-02T00:00:00Z' });
+  // What the cache holds of an issuer that the server stores.
+  const stored = (some: MacpAuthIssuer) => api.put(paths.issuer, some) as unknown as MacpAuthIssuer;
+  const has = () => {
+    api.put(paths.keyring, keyring);
+    api.put(paths.agentSecret, agentSecret);
+    api.put(paths.configMap, configMap);
+  };
+
+  test.each([
+    ['Retain', true],
+    ['Delete', false],
+  ] as const)('with %s takes the agent Secret away; the keyring stays: %j', async (policy, stays) => {
+    has();
+    await finalize(api.client(), stored(dying(policy)));
+    expect(api.objects.has(paths.agentSecret)).toBe(false);
+    expect(api.objects.has(paths.keyring)).toBe(stays);
+    expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+  });
+
+  test("leaves others' finalizers, and Secrets of strangers", async () => {
+    api.put(paths.agentSecret, { ...agentSecret, type: 'Opaque' });
+    const { metadata, ...rest } = dying('Delete');
+    await finalize(
+      api.client(),
+      stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs', finalizer] } }),
+    );
+    expect(api.objects.has(paths.agentSecret)).toBe(true);
+    expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual(['theirs']);
+  });
+
+  test('is not ours without our finalizer', async () => {
+    has();
+    const { metadata, ...rest } = dying('Delete');
+    await finalize(api.client(), stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs'] } }));
+    expect(writes()).toEqual([]);
+  });
+
+  test('keeps the finalizer when a Secret cannot be taken away', async () => {
+    has();
+    const issuerThere = stored(dying('Delete'));
+    api.intercept = ({ method }) => (method === 'DELETE' ? failure(500, 'InternalError') : undefined);
+    await expect(finalize(api.client(), issuerThere)).rejects.toMatchObject({ code: 500 });
+    expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([finalizer]);
+  });
+
+  test('that is long gone takes nothing from the issuer that now has its name', async () => {
+    const cached = {
+      ...dying('Delete', 'first'),
+      metadata: { ...dying('Delete', 'first').metadata, resourceVersion: '5' },
+    };
+    stored(issuerOf({ deletionPolicy: 'Delete' }, undefined, { uid: 'second' }));
+    has();
+    await finalize(api.client(), cached).catch(() => {});
+    expect(api.objects.has(paths.keyring)).toBe(true);
+    expect(api.objects.has(paths.agentSecret)).toBe(true);
+  });
+
+  test('leaves an agent Secret behind only while there is an issuer', async () => {
+    const key = { namespace: 'team', name: 'demo' };
+    const left = api.put(paths.agentSecret, agentSecret);
+    stored(issuer);
+    await cleanUpAfter(api.client(), key, left);
+    expect(api.objects.has(paths.agentSecret)).toBe(true);
+    api.objects.delete(paths.issuer);
+    await cleanUpAfter(api.client(), key, left);
+    expect(api.objects.has(paths.agentSecret)).toBe(false);
+  });
+
+  test.each([403, 500, 503])('is not concluded from the answer %i', async (code) => {
+    const left = api.put(paths.agentSecret, agentSecret);
+    api.intercept = ({ path }) => (path === paths.issuer ? failure(code, 'Whatever') : undefined);
+    await expect(cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left)).rejects.toMatchObject(
+      { code },
+    );
+    expect(api.objects.has(paths.agentSecret)).toBe(true);
+  });
+
+  test.each([
+    ['404 page not found'],
+    [failure(404, 'NotFound', 'the server could not find the requested resource').body],
+  ])('is not concluded where the API server does not know the kind: %j', async (body) => {
+    const left = api.put(paths.agentSecret, agentSecret);
+    api.intercept = ({ path }) => (path === paths.issuer ? { code: 404, body } : undefined);
+    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left).catch(() => {});
+    expect(api.objects.has(paths.agentSecret)).toBe(true);
+  });
+});
+
+describe('the finalizer', () => {
+  test('is put on once, beside those of others', async () => {
+    const { metadata, ...rest } = issuer;
+    const bare = api.put(paths.issuer, { ...rest, metadata: { ...metadata, finalizers: ['theirs'] } });
+    const patched = await addFinalizer(api.client(), bare as unknown as MacpAuthIssuer);
+    expect(patched.metadata.finalizers).toEqual(['theirs', finalizer]);
+    expect(await addFinalizer(api.client(), patched)).toBe(patched);
+    expect(writes()).toHaveLength(1);
+  });
+
+  test('is not put on an issuer that changed meanwhile', async () => {
+    const { metadata, ...rest } = issuer;
+    const bare = api.put(paths.issuer, { ...rest, metadata: { ...metadata, finalizers: [] } });
+    api.put(paths.issuer, bare);
+    await expect(addFinalizer(api.client(), bare as unknown as MacpAuthIssuer)).rejects.toBeInstanceOf(
+      Superseded,
+    );
+  });
+});

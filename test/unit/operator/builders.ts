@@ -1,0 +1,211 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { finalizer, group, type MacpAuthIssuer } from '../../../operator/api/names.ts';
+import type { MacpAuthIssuerSpec, MacpAuthIssuerStatus } from '../../../operator/api/v1alpha1.ts';
+import { agentSecret, jwksConfigMap } from '../../../operator/build/files.ts';
+import { keyringSecret } from '../../../operator/build/keyring-secret.ts';
+import type { KubeObject } from '../../../operator/cluster/resources.ts';
+import type { Children } from '../../../operator/observe/world.ts';
+import { type Keyring, type KeyringKey, type NewKey, publicKeys } from '../../../operator/plan/keyring.ts';
+import type { KeyPolicy, Plan, PlanInput, Traces } from '../../../operator/plan/planner.ts';
+import { plan } from '../../../operator/plan/planner.ts';
+import { fileNames, type SigningKey } from '../../../sidecar/contract/files.ts';
+import { type Algorithm, privateJWK, publicHalf } from '../../../sidecar/contract/jwk.ts';
+
+export const second = 1_000;
+export const minute = 60_000;
+export const hour = 3_600_000;
+export const day = 86_400_000;
+/** An instant in the life of these tests. */
+export const t0 = Date.parse('2026-03-01T00:00:00Z');
+
+let made = 0;
+
+/** A new key pair whose kid says in which order it was made. */
+function newKey(algorithm: Algorithm = 'ES256', kid = `key-${++made}`): NewKey {
+  const pair =
+    algorithm === 'ES256'
+      ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const privateKey = privateJWK.parse(pair.privateKey.export({ format: 'jwk' }));
+  return { kid, privateKey, publicKey: { ...publicHalf(privateKey), kid, alg: algorithm, use: 'sig' } };
+}
+
+/** That many new key pairs. */
+export const newKeys = (count: number, algorithm: Algorithm = 'ES256'): NewKey[] =>
+  Array.from({ length: count }, () => newKey(algorithm));
+
+/** The values of private members, none of which may ever be seen outside a Secret. */
+export const privateValues = (key: { privateKey?: unknown }): string[] =>
+  Object.entries((key.privateKey ?? {}) as Record<string, string>)
+    .filter(([member]) => ['d', 'p', 'q', 'dp', 'dq', 'qi'].includes(member))
+    .map(([, value]) => value);
+
+export const policyOf = (overrides: Partial<KeyPolicy> = {}): KeyPolicy => ({
+  algorithm: 'ES256',
+  maxTTLMs: hour,
+  graceMs: 7 * day,
+  rotateNow: '',
+  ...overrides,
+});
+
+export const noTraces: Traces = {
+  revision: 0,
+  statusKeyIDs: [],
+  statusSignUntil: 0,
+  handledRotateNow: undefined,
+  published: [],
+  distributed: [],
+};
+
+export const spare = (overrides: Partial<KeyringKey> = {}): KeyringKey => {
+  const algorithm = overrides.algorithm ?? 'ES256';
+  return { ...newKey(algorithm), algorithm, createdAt: t0, ...overrides };
+};
+
+export const active = (overrides: Partial<KeyringKey> = {}): KeyringKey =>
+  spare({ activateAt: t0, signUntil: t0 + 7 * day, maxTTLMs: hour, ...overrides });
+
+/** A key of which only the public part is left. */
+export function publishedOnly(overrides: Partial<KeyringKey> = {}): KeyringKey {
+  const { privateKey: _, ...key } = spare({ removeAt: t0 + 30 * day, ...overrides });
+  return key;
+}
+
+/** A keyring as the planner writes it: an active key and two spares. */
+export const keyringOf = (overrides: Partial<Keyring> = {}): Keyring => ({
+  revision: 5,
+  keys: [active(), spare(), spare()],
+  removedKeyIDs: [],
+  handledRotateNow: '',
+  ...overrides,
+});
+
+/** A key as the agent Secret holds it. */
+export function held(key: KeyringKey): SigningKey {
+  const { privateKey, activateAt = t0, signUntil = t0 } = key;
+  if (!privateKey) throw new Error(`${key.kid} has no private part`);
+  const instant = (ms: number) => new Date(ms).toISOString();
+  return {
+    kid: key.kid,
+    alg: key.algorithm,
+    privateKey,
+    activateAt: instant(activateAt),
+    signUntil: instant(signUntil),
+    warnFrom: instant(signUntil),
+  };
+}
+
+/** What tells of a keyring when status, JWKS and agent Secret are all up to date with it. */
+export const tracesOf = (keyring: Keyring, overrides: Partial<Traces> = {}): Traces => ({
+  revision: keyring.revision,
+  statusKeyIDs: keyring.keys.map(({ kid }) => kid),
+  statusSignUntil: Math.max(0, ...keyring.keys.map(({ signUntil }) => signUntil ?? 0)),
+  handledRotateNow: keyring.handledRotateNow,
+  published: publicKeys(keyring),
+  distributed: keyring.keys.filter((key) => key.privateKey && key.activateAt !== undefined).map(held),
+  ...overrides,
+});
+
+export const present = (keyring: Keyring) => ({ state: 'present', keyring }) as const;
+export const absent = { state: 'absent' } as const;
+
+/** The planner's answer, with as many new keys as it asks for. */
+export function planned(
+  input: Omit<PlanInput, 'newKeys'>,
+  makeKeys: (count: number, algorithm: Algorithm) => NewKey[] = newKeys,
+): Exclude<Plan, { action: 'needKeys' }> {
+  const first = plan({ ...input, newKeys: [] });
+  if (first.action !== 'needKeys') return first;
+  const second = plan({ ...input, newKeys: makeKeys(first.count, first.algorithm) });
+  if (second.action === 'needKeys') throw new Error('the planner asked for keys twice');
+  return second;
+}
+
+/** {@link planned}, where the answer has a keyring. */
+export function plannedKeyring(
+  input: Omit<PlanInput, 'newKeys'>,
+): Extract<Plan, { action: 'write' | 'keep' }> {
+  const decision = planned(input);
+  if (decision.action === 'hold') throw new Error(`it holds: ${decision.problem}`);
+  return decision;
+}
+
+export const defaultSpec: MacpAuthIssuerSpec = {
+  issuer: 'macp-auth-service',
+  audience: 'macp-runtime',
+  algorithm: 'ES256',
+  ttl: { default: '5m', max: '1h' },
+  rotation: { verifierCacheTTL: '5m', grace: '168h', rotateNow: '' },
+  deletionPolicy: 'Retain',
+  server: { replicas: 2, service: { type: 'ClusterIP' } },
+};
+
+/** An issuer as the API server stores it. */
+export function issuerOf(
+  spec: Partial<MacpAuthIssuerSpec> = {},
+  status?: MacpAuthIssuerStatus,
+  metadata: Partial<MacpAuthIssuer['metadata']> = {},
+): MacpAuthIssuer {
+  return {
+    apiVersion: `${group}/v1alpha1`,
+    kind: 'MacpAuthIssuer',
+    metadata: {
+      name: 'demo',
+      namespace: 'team',
+      uid: 'issuer-uid',
+      resourceVersion: '10',
+      generation: 3,
+      finalizers: [finalizer],
+      ...metadata,
+    },
+    spec: { ...defaultSpec, ...spec },
+    ...(status && { status }),
+  };
+}
+
+/** The three objects that hold keys, as they are built from a keyring. */
+export const objectsOf = (issuer: MacpAuthIssuer, keyring: Keyring) => ({
+  keyring: keyringSecret(issuer, keyring, undefined),
+  configMap: jwksConfigMap(issuer, publicKeys(keyring), keyring.revision),
+  agentSecret: agentSecret(issuer, issuer.metadata.namespace, keyring),
+});
+
+export const noChildren: Children = {
+  configMap: undefined,
+  agentSecret: undefined,
+  deployment: undefined,
+  service: undefined,
+  podDisruptionBudget: undefined,
+  serverPods: [],
+};
+
+/** The decoded member of a Secret. */
+export const secretFile = (secret: KubeObject, name: keyof typeof fileNames): unknown =>
+  JSON.parse(
+    Buffer.from((secret.data as Record<string, string>)[fileNames[name]] ?? '', 'base64').toString(),
+  );
+
+/** Any object of some kind with nothing in it. */
+export const objectNamed = (name: string, more: Partial<KubeObject['metadata']> = {}): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name, namespace: 'team', ...more },
+});
+
+/** Waits until a condition holds; fails when it does not within some seconds. */
+export async function until(condition: () => boolean, what = 'the condition'): Promise<void> {
+  const deadline = Date.now() + 8_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`${what} did not come to hold`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** The same value, every object of it frozen: who changes its input then throws. */
+export function frozen<T>(value: T): T {
+  if (value && typeof value === 'object') {
+    Object.freeze(value);
+    for (const member of Object.values(value)) frozen(member);
+  }
+  return value;
+}

@@ -1,0 +1,94 @@
+import { describe, expect, test } from '@jest/globals';
+import { ConfigError, readConfig } from '../../../operator/config.ts';
+
+const image = ['--sidecar-image', 'registry/sidecar:1'];
+const defaults = {
+  kubeconfig: undefined,
+  namespaces: undefined,
+  sidecarImage: 'registry/sidecar:1',
+  probe: 'direct',
+  healthAddress: undefined,
+  healthPort: 8081,
+  logLevel: 'info',
+};
+
+describe('configuration', () => {
+  test('needs the image of the sidecar and nothing else', () => {
+    expect(readConfig(image, {})).toEqual(defaults);
+  });
+
+  test.each([
+    ['--kubeconfig=/k', { kubeconfig: '/k' }],
+    ['--namespaces=a', { namespaces: ['a'] }],
+    ['--namespaces=a, b-2 ,c', { namespaces: ['a', 'b-2', 'c'] }],
+    ['--probe=proxy', { probe: 'proxy' }],
+    ['--health-address=127.0.0.1', { healthAddress: '127.0.0.1' }],
+    ['--health-port=0', { healthPort: 0 }],
+    ['--health-port=65535', { healthPort: 65_535 }],
+    ['--log-level=debug', { logLevel: 'debug' }],
+  ])('%s', (flag, expected) => {
+    expect(readConfig([...image, flag], {})).toEqual({ ...defaults, ...expected });
+  });
+
+  test('comes from the environment where no flag is given', () => {
+    const env = {
+      MACP_AUTH_OPERATOR_SIDECAR_IMAGE: 'from/env:1',
+      MACP_AUTH_OPERATOR_NAMESPACES: 'a,b',
+      MACP_AUTH_OPERATOR_HEALTH_PORT: '9000',
+      MACP_AUTH_OPERATOR_LOG_LEVEL: '',
+    };
+    expect(readConfig([], env)).toMatchObject({
+      sidecarImage: 'from/env:1',
+      namespaces: ['a', 'b'],
+      healthPort: 9000,
+      logLevel: 'info',
+    });
+    expect(readConfig([...image, '--health-port', '1'], env)).toMatchObject({
+      sidecarImage: 'registry/sidecar:1',
+      healthPort: 1,
+    });
+  });
+
+  test.each([
+    ['sidecar-image', 'SIDECAR_IMAGE', 'two words', 'must be an image reference'],
+    ['sidecar-image', 'SIDECAR_IMAGE', ' ', 'must be an image reference'],
+    ['namespaces', 'NAMESPACES', 'a,,b', 'must be namespace names separated by commas'],
+    ['namespaces', 'NAMESPACES', 'Team_A', 'must be namespace names separated by commas'],
+    ['namespaces', 'NAMESPACES', 'a'.repeat(64), 'must be namespace names separated by commas'],
+    ['probe', 'PROBE', 'ask', 'must be direct or proxy'],
+    ['health-port', 'HEALTH_PORT', '-1', 'must be a port number between 0 and 65535'],
+    ['health-port', 'HEALTH_PORT', '65536', 'must be a port number between 0 and 65535'],
+    ['health-port', 'HEALTH_PORT', '80.5', 'must be a port number between 0 and 65535'],
+    ['health-port', 'HEALTH_PORT', 'http', 'must be a port number between 0 and 65535'],
+    ['log-level', 'LOG_LEVEL', 'loud', 'must be one of trace, debug, info, warn, error, fatal, silent'],
+  ])('--%s (or …%s) refuses %j in one message', (flag, variable, value, message) => {
+    const expected = new ConfigError(`--${flag} (or MACP_AUTH_OPERATOR_${variable}) ${message}`);
+    expect(() => readConfig([...image, `--${flag}=${value}`], {})).toThrow(expected);
+    const environment = { MACP_AUTH_OPERATOR_SIDECAR_IMAGE: 'a', [`MACP_AUTH_OPERATOR_${variable}`]: value };
+    expect(() => readConfig([], environment)).toThrow(expected);
+  });
+
+  test.each([[[]], [['--sidecar-image=']]])(
+    'without the image it says which flag and variable: %j',
+    (args) => {
+      expect(() => readConfig(args, {})).toThrow(
+        /^--sidecar-image \(or MACP_AUTH_OPERATOR_SIDECAR_IMAGE\) must be /,
+      );
+    },
+  );
+
+  test.each([
+    ['an unknown flag', [...image, '--replicas=3']],
+    ['an argument', [...image, 'start']],
+    ['a flag without its value', ['--sidecar-image']],
+  ])('%s is refused with the list of all flags', (_, args) => {
+    expect(() => readConfig(args, {})).toThrow(ConfigError);
+    expect(() => readConfig(args, {})).toThrow(
+      /\(flags: --kubeconfig, --namespaces, --sidecar-image, --probe, --health-address, --health-port, --log-level\)$/,
+    );
+  });
+
+  test.each(['--health-port=', '--health-port= ', '--health-port=0x50'])('%j is refused', (flag) => {
+    expect(() => readConfig([...image, flag], {})).toThrow(ConfigError);
+  });
+});

@@ -1,0 +1,234 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { annotations, type MacpAuthIssuer } from '../../../operator/api/names.ts';
+import type { KubeObject } from '../../../operator/cluster/resources.ts';
+import { keyPolicy, observeKeyring } from '../../../operator/observe/keyring.ts';
+import type { Children } from '../../../operator/observe/world.ts';
+import { publicKeys } from '../../../operator/plan/keyring.ts';
+import { statusOf } from '../../../operator/status/status.ts';
+import { FakeApiServer, failure } from './api-server.ts';
+import {
+  day,
+  defaultSpec,
+  hour,
+  issuerOf,
+  keyringOf,
+  minute,
+  noChildren,
+  noTraces,
+  objectsOf,
+  planned,
+  t0,
+} from './builders.ts';
+
+const paths = {
+  issuer: '/apis/auth.multiagentcoordinationprotocol.io/v1alpha1/namespaces/team/macpauthissuers/demo',
+  keyring: '/api/v1/namespaces/team/secrets/macp-auth-keyring.demo',
+  agentSecret: '/api/v1/namespaces/team/secrets/macp-auth.team.demo',
+  configMap: '/api/v1/namespaces/team/configmaps/macp-auth-demo',
+};
+
+let api: FakeApiServer;
+beforeEach(async () => {
+  api = await FakeApiServer.start();
+});
+afterEach(() => api.stop());
+
+const keyring = keyringOf({ revision: 7 });
+const bare = issuerOf();
+const objects = objectsOf(bare, keyring);
+const told = issuerOf({}, statusOf(bare, keyring, [], t0));
+
+/** Puts the named objects into the server. */
+function has(issuer: MacpAuthIssuer, ...names: (keyof typeof objects)[]): void {
+  api.put(paths.issuer, issuer);
+  for (const name of names) api.put(paths[name], objects[name]);
+}
+const observe = (issuer: MacpAuthIssuer, children: Partial<Children> = {}) =>
+  observeKeyring(api.client(), issuer, { ...noChildren, ...children });
+async function decide(issuer: MacpAuthIssuer, children: Partial<Children> = {}) {
+  const { observed, traces } = await observe(issuer, children);
+  return planned({ policy: keyPolicy(issuer), observed, traces, now: t0 + minute });
+}
+
+describe('what decides about keys', () => {
+  test('is read from the spec', () => {
+    const issuer = issuerOf({
+      algorithm: 'RS256',
+      ttl: { default: '5m', max: '90m' },
+      rotation: { ...defaultSpec.rotation, grace: '48h', rotateNow: 'x' },
+    });
+    expect(keyPolicy(issuer)).toEqual({
+      algorithm: 'RS256',
+      maxTTLMs: 1.5 * hour,
+      graceMs: 2 * day,
+      rotateNow: 'x',
+    });
+  });
+});
+
+describe('a keyring that is there', () => {
+  test('is read live, and once, with what the cache tells of it', async () => {
+    has(told, 'keyring');
+    const { configMap, agentSecret } = objects;
+    const observation = await observe(told, { configMap, agentSecret });
+    expect(observation).toMatchObject({
+      foreign: false,
+      predecessorLingers: false,
+      observed: { state: 'present', keyring },
+      traces: {
+        revision: 7,
+        statusKeyIDs: keyring.keys.map(({ kid }) => kid),
+        handledRotateNow: '',
+        published: publicKeys(keyring),
+        distributed: [{ kid: keyring.keys[0]?.kid }],
+      },
+    });
+    expect(observation.secret?.metadata.resourceVersion).toBe(
+      api.objects.get(paths.keyring)?.metadata.resourceVersion,
+    );
+    expect(api.calls('GET')).toEqual([`GET ${paths.keyring}`]);
+  });
+
+  test('is what decides, although the cache lacks everything', async () => {
+    has(bare, 'keyring');
+    expect(await decide(bare)).toMatchObject({ action: 'keep', keyring });
+  });
+
+  test.each<[string, (secret: KubeObject) => unknown, string]>([
+    ['no data', (secret) => delete secret.data, 'it has no data.keyring.json'],
+    ['another member', (secret) => (secret.data = { other: '' }), 'it has no data.keyring.json'],
+    ['no JSON', (secret) => (secret.data = { 'keyring.json': 'e30' }), 'data.keyring.json: formatVersion'],
+  ])('with %s cannot be read, which is not the same as absent', async (_, damage, problem) => {
+    has(told);
+    const secret = structuredClone(objects.keyring);
+    damage(secret);
+    api.put(paths.keyring, secret);
+    const { observed } = await observe(told);
+    expect(observed).toEqual({
+      state: 'unreadable',
+      problem: expect.stringContaining(`Secret macp-auth-keyring.demo cannot be read: ${problem}`),
+    });
+  });
+
+  test("with another type is a stranger's", async () => {
+    has(told);
+    api.put(paths.keyring, { ...objects.keyring, type: 'Opaque' });
+    expect(await observe(told)).toMatchObject({ foreign: true });
+  });
+});
+
+describe('a keyring that is absent', () => {
+  test('is so only after everything that tells of it was read live', async () => {
+    has(bare);
+    const { observed, traces, secret, predecessorLingers } = await observe(bare);
+    expect({ observed, traces, secret, predecessorLingers }).toEqual({
+      observed: { state: 'absent' },
+      traces: noTraces,
+      secret: undefined,
+      predecessorLingers: false,
+    });
+    expect(api.calls('GET').toSorted()).toEqual(
+      [paths.keyring, paths.issuer, paths.configMap, paths.agentSecret]
+        .map((path) => `GET ${path}`)
+        .toSorted(),
+    );
+    expect(api.seen.at(-1)?.path).toBe(paths.keyring);
+  });
+
+  test('where nothing tells of one is created', async () => {
+    has(bare);
+    expect(await decide(bare)).toMatchObject({ action: 'write', change: 'KeyringCreated' });
+  });
+
+  test.each<[string, MacpAuthIssuer, ('agentSecret' | 'configMap')[], object]>([
+    ['status', told, [], { action: 'hold', reason: 'KeyringLost' }],
+    ['the JWKS', bare, ['configMap'], { action: 'hold', reason: 'KeyringLost' }],
+    ['the agent Secret', bare, ['agentSecret'], { action: 'write', change: 'KeyringRebuilt' }],
+  ])(
+    'is never created anew where the cache lacks everything, but %s tells of it',
+    async (_, live, names, expected) => {
+      has(live, ...names);
+      expect(await decide(bare)).toMatchObject(expected);
+    },
+  );
+
+  test('is present after all when it comes while one looks', async () => {
+    has(told);
+    api.afterwards = ({ path }) => {
+      if (path === paths.issuer) api.put(paths.keyring, objects.keyring);
+    };
+    const { observed, secret } = await observe(bare);
+    expect(observed).toEqual({ state: 'present', keyring });
+    expect(secret?.metadata.resourceVersion).toBeDefined();
+  });
+
+  test.each(Object.entries(paths))(
+    'is never taken for absent when the %s cannot be read',
+    async (_, unreadable) => {
+      has(bare);
+      api.intercept = ({ path }) =>
+        path === unreadable ? failure(503, 'ServiceUnavailable', 'away') : undefined;
+      await expect(observe(bare)).rejects.toMatchObject({ code: 503 });
+    },
+  );
+
+  test('is never taken for absent when the issuer itself is gone', async () => {
+    await expect(observe(bare)).rejects.toMatchObject({ code: 404 });
+  });
+
+  const owner = (uid: string) => ({ apiVersion: 'v1', kind: 'MacpAuthIssuer', name: 'demo', uid });
+  test.each([
+    ['this issuer', [owner('issuer-uid')], false],
+    ['an earlier issuer', [owner('earlier')], true],
+    ['both', [owner('earlier'), owner('issuer-uid')], false],
+    ['nobody', [], false],
+  ])('and a JWKS that is owned by %s', async (_, ownerReferences, lingers) => {
+    has(bare);
+    const { metadata, ...rest } = objects.configMap;
+    api.put(paths.configMap, { ...rest, metadata: { ...metadata, ownerReferences } });
+    expect((await observe(bare)).predecessorLingers).toBe(lingers);
+  });
+
+  test('with objects of different age is told of by the newest', async () => {
+    has(issuerOf({}, { ...told.status, keyringRevision: 3 }), 'configMap');
+    const { metadata, ...rest } = objects.agentSecret;
+    api.put(paths.agentSecret, {
+      ...rest,
+      metadata: { ...metadata, annotations: { [annotations.revision]: '9' } },
+    });
+    expect((await observe(bare)).traces.revision).toBe(9);
+  });
+});
+
+describe('an older copy of the keyring', () => {
+  const older = { ...keyringOf(), revision: 2 };
+
+  test('is known by what the cache tells', async () => {
+    has(told, 'configMap', 'agentSecret');
+    api.put(paths.keyring, objectsOf(bare, older).keyring);
+    const { configMap, agentSecret } = objects;
+    const decision = await decide(told, { configMap, agentSecret });
+    expect(decision).toMatchObject({ action: 'hold', reason: 'KeyringStale' });
+    expect(decision).toMatchObject({ publish: [...publicKeys(older), ...publicKeys(keyring)] });
+  });
+
+  test('withdraws no key that is published, although the cache lacks everything', async () => {
+    has(told, 'configMap', 'agentSecret');
+    api.put(paths.keyring, objectsOf(bare, older).keyring);
+    const decision = await decide(told);
+    if (decision.action !== 'hold') throw new Error('it does not hold');
+    expect(decision.publish).toEqual(expect.arrayContaining(publicKeys(keyring)));
+  });
+
+  test('goes on by consent with the key that agents hold, although the cache lacks everything', async () => {
+    const consenting = {
+      ...told,
+      spec: { ...told.spec, rotation: { ...told.spec.rotation, rotateNow: 'go' } },
+    };
+    has(consenting, 'configMap', 'agentSecret');
+    api.put(paths.keyring, objectsOf(bare, older).keyring);
+    const decision = await decide(consenting);
+    if (decision.action !== 'write') throw new Error('it does not write');
+    expect(decision.keyring.keys.map(({ kid }) => kid)).toContain(keyring.keys[0]?.kid);
+  });
+});
