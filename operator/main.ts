@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { pino } from 'pino';
-import { Superseded } from './apply/children.ts';
+import { Superseded } from './api/errors.ts';
 import { ApiClient } from './cluster/client.ts';
 import { WorkQueue } from './cluster/queue.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';

@@ -1,17 +1,18 @@
 import type { Logger } from 'pino';
+import { NameConflict, Superseded } from './api/errors.ts';
 import { type IssuerKey, issuerLabel, type MacpAuthIssuer } from './api/names.ts';
-import { type Answers, applyChild, applyDerived, NameConflict, Superseded } from './apply/children.ts';
+import { type Answers, applyChild, applyDerived } from './apply/children.ts';
 import { addFinalizer, cleanUpAfter, finalize } from './apply/finalize.ts';
 import { type KeyringOutcome, settleKeyring } from './apply/keyring.ts';
 import { agentSecret, jwksConfigMap } from './build/files.ts';
 import { serverDeployment, serverPodDisruptionBudget, serverService } from './build/server.ts';
-import { type ApiClient, isStatus } from './cluster/client.ts';
+import { type ApiClient, briefly, isStatus } from './cluster/client.ts';
 import { type KubeObject, type Resource, resources } from './cluster/resources.ts';
 import type { Metrics } from './metrics.ts';
 import type { AskPod } from './observe/probe.ts';
 import type { Children, World } from './observe/world.ts';
 import { type Judgement, severityOf } from './status/conditions.ts';
-import { type IssuerEvent, recordEvent, transitionEvents } from './status/events.ts';
+import { recordEvent, transitionEvents } from './status/events.ts';
 import { isReady, judgePublished, judgeServer } from './status/judge.ts';
 import { statusOf } from './status/status.ts';
 
@@ -53,12 +54,14 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     return undefined;
   }
   if (issuerLabel(key).length > maxLabelLength) {
-    await writeStatus(context, cached, { judgements: [nameTooLong(key)], events: [] });
+    await writeStatus(context, cached, { judgements: [nameTooLong(key)] });
     return undefined;
   }
   const issuer = await addFinalizer(client, cached);
   const children = world.children(key);
   const keyring = await settleKeyring({ client, issuer, children, now: context.now() });
+  // At once: what happens to a keyring must be told even when status cannot be written.
+  for (const event of keyring.events) await recordEvent(client, context.log, issuer, event);
   const failures: unknown[] = keyring.failure === undefined ? [] : [keyring.failure];
 
   const server = await applyServer(context, issuer, children, keyring, failures);
@@ -74,7 +77,7 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     published,
     distributed,
   ];
-  await writeStatus(context, issuer, { judgements, events: keyring.events, keyring: keyring.keyring });
+  await writeStatus(context, issuer, { judgements, keyring: keyring.keyring });
   if (failures.length > 0) throw failures[0];
   const settled = keyring.keyring === undefined || served.length === 0 || severityOf(published) === 'ok';
   const wait = settled ? settledMs : unsettledMs;
@@ -139,7 +142,7 @@ async function applyServer(
   const error = errors.find((candidate) => !(candidate instanceof Superseded));
   if (error === undefined) return judgeServer(issuer, children.deployment, children.serverPods);
   const reason = error instanceof NameConflict ? 'ServerNameConflict' : 'ServerApplyFailed';
-  return { type: 'ServerAvailable', reason, message: (error as Error).message };
+  return { type: 'ServerAvailable', reason, message: briefly(error) };
 }
 
 async function distribute(
@@ -168,22 +171,22 @@ async function distribute(
       message: `Secret ${desired.metadata.name} holds the keys in 1 of 1 namespaces`,
     };
   } catch (error) {
+    if (error instanceof Superseded) throw error;
     failures.push(error);
     const reason = error instanceof NameConflict ? 'AgentSecretNameConflict' : 'AgentSecretWriteFailed';
-    return { type, reason, message: (error as Error).message };
+    return { type, reason, message: briefly(error) };
   }
 }
 
 interface StatusInput {
   judgements: readonly Judgement[];
-  events: readonly IssuerEvent[];
   keyring?: KeyringOutcome['keyring'];
 }
 
 async function writeStatus(
   context: Context,
   issuer: MacpAuthIssuer,
-  { judgements, events, keyring }: StatusInput,
+  { judgements, keyring }: StatusInput,
 ): Promise<void> {
   const { client, log, metrics } = context;
   const { name, namespace, resourceVersion } = issuer.metadata;
@@ -204,7 +207,7 @@ async function writeStatus(
     }
   }
   const transitions = transitionEvents(judgements, issuer.status?.conditions ?? [], status.conditions ?? []);
-  for (const event of [...events, ...transitions]) await recordEvent(client, log, issuer, event);
+  for (const event of transitions) await recordEvent(client, log, issuer, event);
 }
 
 // Member order differs between what we build and what the API server gives back.

@@ -151,11 +151,11 @@ export interface MacpAuthIssuerStatus {
      */
     status: 'True' | 'False' | 'Unknown';
     /**
-     * Why
+     * Why, for programs.
      */
     reason: string;
     /**
-     * Why and what to do
+     * Why and what to do, for people.
      */
     message: string;
     /**

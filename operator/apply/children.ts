@@ -1,15 +1,10 @@
 import { createHash } from 'node:crypto';
-import { annotations, issuerLabel, labels, type MacpAuthIssuer } from '../api/names.ts';
-import { revisionOf } from '../build/metadata.ts';
+import { NameConflict, Superseded } from '../api/errors.ts';
+import { annotations, type MacpAuthIssuer } from '../api/names.ts';
+import { isOurs, revisionOf } from '../build/metadata.ts';
 import { type ApiClient, isStatus } from '../cluster/client.ts';
 import type { KubeObject, Resource } from '../cluster/resources.ts';
 import { covers } from './covers.ts';
-
-/** An object of ours should have this name, but a stranger's has it. Nothing was written. */
-export class NameConflict extends Error {}
-
-/** The world moved on while we looked: observe again. Nothing was lost. */
-export class Superseded extends Error {}
 
 /** What applying one object needs to know. */
 export interface ApplyRequest {
@@ -144,17 +139,6 @@ function refuseForeign(current: KubeObject, desired: KubeObject, issuer: MacpAut
   throw new NameConflict(
     `${current.kind} ${namespace}/${name} exists and is not this issuer's: delete or rename it, or give the issuer another name`,
   );
-}
-
-/** Whether an object is this issuer's: by its label, its owner, or the type of Secret that only we make. */
-export function isOurs(
-  current: KubeObject,
-  desired: { [member: string]: unknown },
-  issuer: MacpAuthIssuer,
-): boolean {
-  if (current.metadata.labels?.[labels.issuer] === issuerLabel(issuer.metadata)) return true;
-  if (current.metadata.ownerReferences?.some(({ uid }) => uid === issuer.metadata.uid)) return true;
-  return desired.type !== undefined && current.type === desired.type;
 }
 
 // A field that we stop setting would be invisible to a comparison that only looks at what we set.

@@ -1,8 +1,8 @@
+import { Superseded } from '../api/errors.ts';
 import { finalizer, type IssuerKey, type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import { secretTypes } from '../build/files.ts';
 import { type ApiClient, isStatus } from '../cluster/client.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
-import { Superseded } from './children.ts';
 
 /** Puts our finalizer on an issuer that lacks it, before anything exists that it would have to clean up. */
 export async function addFinalizer(client: ApiClient, issuer: MacpAuthIssuer): Promise<MacpAuthIssuer> {
@@ -44,7 +44,8 @@ export async function cleanUpAfter(
 ): Promise<void> {
   if (!agentSecret) return;
   if (await client.find(resources.issuers, key.namespace, key.name)) return;
-  await deleteSecret(client, key.namespace, agentSecret.metadata.name, secretTypes.agent);
+  // The very one that was seen: a new issuer of this name may have made its own meanwhile.
+  if (agentSecret.type === secretTypes.agent) await client.delete(resources.secrets, agentSecret);
 }
 
 // The garbage collector would take it too, but later: until then it tells the next issuer of this name of lost keys.

@@ -1,16 +1,16 @@
 import type { PublicJWK } from '../../sidecar/contract/jwk.ts';
+import { NameConflict, Superseded } from '../api/errors.ts';
 import { type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import { keyringSecret } from '../build/keyring-secret.ts';
-import { type ApiClient, isStatus } from '../cluster/client.ts';
+import { type ApiClient, briefly, isStatus } from '../cluster/client.ts';
 import { resources } from '../cluster/resources.ts';
-import { type KeyringObservation, keyPolicy, observeKeyring } from '../observe/keyring.ts';
+import { glanceAtKeyring, type KeyringObservation, keyPolicy, observeKeyring } from '../observe/keyring.ts';
 import type { Children } from '../observe/world.ts';
 import { generateKey } from '../plan/generate.ts';
 import { type Keyring, type NewKey, publicKeys } from '../plan/keyring.ts';
 import { type KeyringChange, type Plan, plan } from '../plan/planner.ts';
 import type { Judgement } from '../status/conditions.ts';
 import type { IssuerEvent } from '../status/events.ts';
-import { NameConflict, Superseded } from './children.ts';
 
 /** What became of the keyring, for everything that derives from it. */
 export interface KeyringOutcome {
@@ -47,23 +47,23 @@ export async function settleKeyring({
   now,
 }: SettleRequest): Promise<KeyringOutcome> {
   try {
-    const observation = await observeKeyring(client, issuer, children);
+    const glance = await glanceAtKeyring(client, issuer, children);
+    const settled = glance && !glance.foreign && planFor(issuer, glance, now, []);
+    if (settled && settled.action === 'keep') return current(settled, []);
+    const observation = await observeKeyring(client, issuer);
     if (observation.foreign) return nameConflict(issuer);
-    if (observation.predecessorLingers && observation.observed.state === 'absent') return waitForCollector();
+    const waits = observation.observed.state === 'absent' && observation.traces.distributed.length === 0;
+    if (observation.predecessorLingers && waits) return waitForCollector();
     const decision = await planWithKeys(issuer, observation, now);
     if (decision.action === 'hold') return hold(issuer, decision, observation);
     if (decision.action === 'write') await persist(client, issuer, decision.keyring, observation);
-    const { keyring, wakeAt } = decision;
-    return {
-      judgement: { type: 'KeyringReady', reason: 'KeyringComplete', message: complete(keyring) },
-      events: decision.action === 'write' ? changeEvents(decision.change, keyring) : [],
-      keyring,
-      publish: { keys: publicKeys(keyring), revision: keyring.revision },
-      wakeAt,
-    };
+    return current(
+      decision,
+      decision.action === 'write' ? changeEvents(decision.change, decision.keyring) : [],
+    );
   } catch (error) {
     if (error instanceof Superseded) throw error;
-    const message = `the keyring Secret could not be read or written: ${(error as Error).message}`;
+    const message = `the keyring Secret could not be read or written: ${briefly(error)}`;
     return {
       judgement: { type: 'KeyringReady', reason: 'KeyringAccessFailed', message },
       events: [],
@@ -72,17 +72,31 @@ export async function settleKeyring({
   }
 }
 
-async function planWithKeys(
+const current = (decision: Extract<Plan, { keyring: Keyring }>, events: IssuerEvent[]): KeyringOutcome => ({
+  judgement: { type: 'KeyringReady', reason: 'KeyringComplete', message: complete(decision.keyring) },
+  events,
+  keyring: decision.keyring,
+  publish: { keys: publicKeys(decision.keyring), revision: decision.keyring.revision },
+  wakeAt: decision.wakeAt,
+});
+
+const planFor = (
   issuer: MacpAuthIssuer,
   { observed, traces }: KeyringObservation,
   now: number,
+  newKeys: readonly NewKey[],
+): Plan => plan({ policy: keyPolicy(issuer), observed, traces, now, newKeys });
+
+async function planWithKeys(
+  issuer: MacpAuthIssuer,
+  observation: KeyringObservation,
+  now: number,
 ): Promise<Exclude<Plan, { action: 'needKeys' }>> {
-  const decide = (newKeys: readonly NewKey[]) =>
-    plan({ policy: keyPolicy(issuer), observed, traces, now, newKeys });
-  const first = decide([]);
+  const first = planFor(issuer, observation, now, []);
   if (first.action !== 'needKeys') return first;
   const { algorithm, count } = first;
-  const second = decide(await Promise.all(Array.from({ length: count }, () => generateKey(algorithm))));
+  const newKeys = await Promise.all(Array.from({ length: count }, () => generateKey(algorithm)));
+  const second = planFor(issuer, observation, now, newKeys);
   if (second.action === 'needKeys') throw new Error('the plan asks for more keys than it said');
   return second;
 }
@@ -122,7 +136,7 @@ function hold(
   return {
     judgement: { type: 'KeyringReady', reason: decision.reason, message },
     events: [],
-    ...(decision.publish && { publish: { keys: decision.publish, revision: traces.revision } }),
+    ...(decision.publish && { publish: { keys: decision.publish, revision: Math.max(1, traces.revision) } }),
   };
 }
 

@@ -111,6 +111,12 @@ export function readDistributed(secret: KubeObject | undefined): SigningKey[] {
   return parseFile(signingKeysFile, fromBase64(data?.[fileNames.keys]))?.keys ?? [];
 }
 
+/** The public keys in an agent Secret; none where they cannot be read. */
+export function readDistributedJWKS(secret: KubeObject | undefined): PublicJWK[] {
+  const data = secret?.data as Record<string, string> | undefined;
+  return parseFile(publicJWKS, fromBase64(data?.[fileNames.jwks]))?.keys ?? [];
+}
+
 /** Base64 (RFC 4648 section 4) of a text, as Secrets hold it. */
 export const toBase64 = (text: string): string => Buffer.from(text).toString('base64');
 

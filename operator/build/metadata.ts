@@ -33,3 +33,14 @@ export function revisionOf(object: KubeObject | undefined): number {
   const text = object?.metadata.annotations?.[annotations.revision] ?? '';
   return /^[1-9][0-9]{0,11}$/.test(text) ? Number(text) : 0;
 }
+
+/** Whether an object is this issuer's: by its label, its owner, or the type of Secret that only we make. */
+export function isOurs(
+  current: KubeObject,
+  desired: { [member: string]: unknown },
+  issuer: MacpAuthIssuer,
+): boolean {
+  if (current.metadata.labels?.[labels.issuer] === issuerLabel(issuer.metadata)) return true;
+  if (current.metadata.ownerReferences?.some(({ uid }) => uid === issuer.metadata.uid)) return true;
+  return desired.type !== undefined && current.type === desired.type;
+}

@@ -27,6 +27,20 @@ export class ApiError extends Error {
 export const isStatus = (error: unknown, code: number): boolean =>
   error instanceof ApiError && error.code === code;
 
+/**
+ * What went wrong, for status. It says the same each time that the same goes wrong, or each try would be a write: what
+ * a server's failure says of ports and times is for the log.
+ */
+export function briefly(error: unknown): string {
+  if (error instanceof ApiError) {
+    return error.code < 500
+      ? error.message
+      : `the API server answered ${error.code} ${error.reason} (see the operator's log)`;
+  }
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return typeof code === 'string' ? `the API server cannot be reached (${code})` : String(message);
+}
+
 interface RequestOptions {
   query?: Record<string, string>;
   contentType?: string;
@@ -160,7 +174,7 @@ export class ApiClient {
     }
   }
 
-  /** GET to a pod through the API server's proxy: the body as text and the pod's `Date` header. */
+  /** GET to a pod through the API server's proxy: the body as text. */
   async getFromPod(
     namespace: string,
     pod: string,

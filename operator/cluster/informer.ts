@@ -11,8 +11,8 @@ export interface InformerOptions {
   /** Undefined: all namespaces. */
   namespace: string | undefined;
   labelSelector?: string;
-  /** Called with each object that came, changed or went. Must not throw; it should only enqueue. */
-  onChange: (object: KubeObject) => void;
+  /** Called with each object that came, changed (from `before`) or went. Must not throw; it should only enqueue. */
+  onChange: (object: KubeObject, before: KubeObject | undefined) => void;
   log: Logger;
   signal: AbortSignal;
 }
@@ -30,6 +30,7 @@ export interface Informer<T = KubeObject> {
 const relistMs = 600_000;
 const idleTimeoutMs = 150_000;
 const maxBackoffMs = 10_000;
+const shortWatchMs = 1_000;
 
 /**
  * Follows a collection: list, then watch from the list's version, again and again until `signal` aborts.
@@ -52,12 +53,14 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
 
   function replaceAll(items: KubeObject[]): void {
     const next = new Map(items.map((item) => [keyOf(item), complete(item)]));
-    const gone = [...objects].filter(([key]) => !next.has(key)).map(([, object]) => object);
-    const changed = [...next].filter(([key, object]) => versionOf(objects.get(key)) !== versionOf(object));
+    const before = new Map(objects);
+    const gone = [...before].filter(([key]) => !next.has(key));
+    const changed = [...next].filter(([key, object]) => versionOf(before.get(key)) !== versionOf(object));
     objects.clear();
     for (const [key, object] of next) objects.set(key, object);
     synced = true;
-    for (const object of [...gone, ...changed.map(([, object]) => object)]) onChange(object);
+    for (const [, object] of gone) onChange(object, undefined);
+    for (const [key, object] of changed) onChange(object, before.get(key));
   }
 
   // List items lack their kind; nobody reads managedFields, which are often the larger part.
@@ -74,9 +77,10 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
       throw new ApiError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
     }
     const object = complete(event.object);
+    const before = event.type === 'DELETED' ? undefined : objects.get(keyOf(object));
     if (event.type === 'DELETED') objects.delete(keyOf(object));
     else if (event.type !== 'BOOKMARK') objects.set(keyOf(object), object);
-    if (event.type !== 'BOOKMARK') onChange(object);
+    if (event.type !== 'BOOKMARK') onChange(object, before);
     return object.metadata.resourceVersion;
   }
 
@@ -109,7 +113,12 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
         replaceAll(list.items);
         const relistAt = Date.now() + relistMs;
         let version = list.metadata.resourceVersion;
-        while (Date.now() < relistAt && !signal.aborted) version = await watch(version);
+        while (Date.now() < relistAt && !signal.aborted) {
+          const begun = Date.now();
+          version = await watch(version);
+          // A server that ends each watch at once is not asked in a tight loop.
+          if (Date.now() - begun < shortWatchMs) await sleep(shortWatchMs, undefined, { signal });
+        }
       } catch (error) {
         if (signal.aborted) return;
         const gone = error instanceof ApiError && error.code === 410;

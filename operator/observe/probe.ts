@@ -1,7 +1,6 @@
 import http from 'node:http';
-import { text } from 'node:stream/consumers';
 import { jwksPath, serverPorts } from '../build/server.ts';
-import type { ApiClient } from '../cluster/client.ts';
+import { type ApiClient, ApiError } from '../cluster/client.ts';
 import type { KubeObject } from '../cluster/resources.ts';
 
 /** What a server pod answered: the kids that it serves, or why it gave none. */
@@ -26,10 +25,8 @@ export const askDirectly = (): AskPod =>
         .get({ host, port: serverPorts.jwks, path: jwksPath, signal, agent: false }, resolve)
         .on('error', reject);
     });
-    if (Number(response.headers['content-length'] ?? 0) > maxBytes)
-      throw new Error('its answer is too large');
     if (response.statusCode !== 200) throw new Error(`it answered ${response.statusCode}`);
-    return text(response);
+    return limitedText(response);
   });
 
 /** Asks pods through the API server's proxy, for an operator that has no route to them. */
@@ -43,13 +40,25 @@ function asking(fetchFrom: Fetch): AskPod {
     const { name } = pod.metadata;
     try {
       const { keys } = JSON.parse(await fetchFrom(pod, AbortSignal.timeout(timeoutMs))) as {
-        keys: { kid: string }[];
+        keys: { kid?: unknown }[];
       };
-      return { pod: name, kids: keys.map(({ kid }) => kid) };
+      if (!keys.every(({ kid }) => typeof kid === 'string')) throw new TypeError('a key has no kid');
+      return { pod: name, kids: keys.map(({ kid }) => kid as string) };
     } catch (error) {
       return { pod: name, problem: explain(error) };
     }
   };
+}
+
+// A pod that answers without end must not fill the operator's memory.
+async function limitedText(response: http.IncomingMessage): Promise<string> {
+  let body = '';
+  response.setEncoding('utf8');
+  for await (const chunk of response) {
+    body += chunk;
+    if (body.length > maxBytes) throw new Error('its answer is too large');
+  }
+  return body;
 }
 
 // Messages end up in status: they must not differ from one try to the next, or each try would be a write.
@@ -57,6 +66,7 @@ function explain(error: unknown): string {
   const { name, code, message } = error as { name?: string; code?: string; message?: string };
   if (name === 'AbortError' || name === 'TimeoutError')
     return `it did not answer within ${timeoutMs / 1000} s`;
+  if (error instanceof ApiError) return `the API server's proxy answered ${error.code} ${error.reason}`;
   if (typeof code === 'string') return `it cannot be reached (${code})`;
   return error instanceof SyntaxError || error instanceof TypeError
     ? 'its answer is not a JWK Set'

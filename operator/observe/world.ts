@@ -66,7 +66,8 @@ export function followWorld(options: {
         resource,
         namespace,
         ...(labelSelector && { labelSelector }),
-        onChange: (object) => {
+        onChange: (object, before) => {
+          if (own && isStatusOnly(object, before)) return;
           const key = own ? object.metadata : issuerOf(object);
           if (key) options.onChange(key);
         },
@@ -127,3 +128,10 @@ function issuerOf({ kind, metadata }: KubeObject): IssuerKey | undefined {
 
 const isServerOf = ({ metadata }: KubeObject, key: IssuerKey): boolean =>
   metadata.namespace === key.namespace && metadata.labels?.[labels.instance] === key.name;
+
+// Our own status writes come back as events, and ask for nothing.
+function isStatusOnly({ metadata }: KubeObject, before: KubeObject | undefined): boolean {
+  const asked = (object: KubeObject['metadata'] | undefined) =>
+    JSON.stringify([object?.uid, object?.generation, object?.deletionTimestamp, object?.finalizers]);
+  return asked(metadata) === asked(before?.metadata);
+}

@@ -30,7 +30,10 @@ const storedKey = z.object({
 const storedKeyring = z.object({
   formatVersion: z.literal(1),
   revision: z.number().int().positive(),
-  keys: z.array(storedKey).min(1),
+  keys: z
+    .array(storedKey)
+    .min(1)
+    .refine((keys) => new Set(keys.map(({ kid }) => kid)).size === keys.length, 'has a kid twice'),
   removedKeyIDs: z.array(z.string()),
   handledRotateNow: z.string(),
 });

@@ -30,11 +30,11 @@ export interface Traces {
   revision: number;
   /** The kids in status. */
   statusKeyIDs: string[];
-  /** The latest `signUntilTime` in status, in milliseconds since the Unix epoch; 0 where there is none. */
+  /** The latest `signUntilTime` or `removalTime` in status, in milliseconds since the Unix epoch; 0 where there is none. */
   statusSignUntil: number;
   /** `status.handledRotateNow`, undefined before the first status. */
   handledRotateNow: string | undefined;
-  /** The keys in the JWKS ConfigMap. */
+  /** The public keys in the JWKS ConfigMap and the agent Secret, those of strangers aside. */
   published: PublicJWK[];
   /** The private keys in the agent Secret. */
   distributed: SigningKey[];
@@ -90,7 +90,7 @@ const longestTTLMs = 86_400_000;
 export function plan(input: PlanInput): Plan {
   const { observed, traces, policy } = input;
   if (observed.state === 'unreadable') {
-    return { action: 'hold', reason: 'KeyringUnreadable', problem: observed.problem };
+    return { action: 'hold', reason: 'KeyringUnreadable', problem: observed.problem, ...asTold(traces) };
   }
   if (observed.state === 'absent') {
     if (nothingTellsOfKeys(traces)) return evolve(input, emptyKeyring(input), 'KeyringCreated');
@@ -100,6 +100,7 @@ export function plan(input: PlanInput): Plan {
       action: 'hold',
       reason: 'KeyringLost',
       problem: 'the keyring Secret is gone, and no agent Secret holds a signing key from which to rebuild it',
+      ...asTold(traces),
     };
   }
   const { keyring } = observed;
@@ -108,6 +109,10 @@ export function plan(input: PlanInput): Plan {
   if (consentGiven(policy, traces)) return evolve(input, merged(input, keyring), 'KeyringMerged');
   return { action: 'hold', reason: 'KeyringStale', problem: stale, publish: union(keyring, traces) };
 }
+
+// Whatever is held up, what is known to be published goes on being published.
+const asTold = ({ published }: Traces): { publish?: PublicJWK[] } =>
+  published.length > 0 ? { publish: published } : {};
 
 const nothingTellsOfKeys = (traces: Traces): boolean =>
   traces.revision === 0 &&
@@ -122,7 +127,7 @@ const consentGiven = (policy: KeyPolicy, traces: Traces): boolean =>
   policy.rotateNow !== traces.handledRotateNow;
 
 /** Why a keyring must be an older copy or another one, or undefined when it is current. */
-export function staleness(keyring: Keyring, traces: Traces): string | undefined {
+function staleness(keyring: Keyring, traces: Traces): string | undefined {
   if (keyring.revision < traces.revision) {
     return `the keyring Secret has revision ${keyring.revision}, but revision ${traces.revision} was in use: it is an older copy`;
   }
@@ -277,7 +282,7 @@ function withFirstActivated(keyring: Keyring, policy: KeyPolicy, now: number): K
 // signUntil only ever moves later, and only when less than half of grace is left.
 function heldUp(key: KeyringKey, policy: KeyPolicy, now: number): KeyringKey {
   const signUntil = key.signUntil ?? now;
-  const runsOutSoon = signUntil - now < policy.graceMs / 2;
+  const runsOutSoon = signUntil - now <= policy.graceMs / 2;
   return {
     ...key,
     signUntil: runsOutSoon ? Math.max(signUntil, now + policy.graceMs) : signUntil,

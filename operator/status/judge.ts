@@ -75,6 +75,14 @@ const replicaFailure = (status: DeploymentStatus | undefined): string | undefine
   status?.conditions?.find((condition) => condition.type === 'ReplicaFailure' && condition.status === 'True')
     ?.message;
 
+// What a stranger wrote must not fill status.
+function abbreviated(kids: readonly string[]): string {
+  const shown = kids.slice(0, 3).map((kid) => kid.slice(0, 64));
+  return kids.length > shown.length
+    ? `${shown.join(', ')} and ${kids.length - shown.length} more`
+    : shown.join(', ');
+}
+
 /** Judges whether what the ready server pods serve is what the keyring says. */
 export function judgePublished(keyring: Keyring | undefined, served: readonly ServedKeys[]): Judgement {
   const type = 'Published';
@@ -86,7 +94,7 @@ export function judgePublished(keyring: Keyring | undefined, served: readonly Se
   for (const { pod, kids } of answers) {
     const strangers = kids.filter((kid) => !known.has(kid));
     if (strangers.length === 0) continue;
-    const message = `server pod ${pod} serves keys that the keyring never had (${strangers.join(', ')}): find out who wrote them`;
+    const message = `server pod ${pod} serves keys that the keyring never had (${abbreviated(strangers)}): find out who wrote them`;
     return { type, reason: 'UnknownKeyServed', message };
   }
   for (const answer of served) {

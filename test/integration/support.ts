@@ -12,8 +12,6 @@ import { type Kubectl, kubectlFor } from '../local/kubectl.ts';
 import { type OperatorProcess, startOperator } from '../support/operator.ts';
 import { type SharedCluster, sharedCluster } from '../support/shared.ts';
 
-const root = join(import.meta.dirname, '../..');
-
 /** The user that the operator acts as. */
 export const operatorUser = 'system:serviceaccount:macp-auth-system:macp-auth-operator';
 
@@ -73,12 +71,6 @@ export async function openBench(prefix: string): Promise<Bench> {
   const namespace = `${prefix}-${randomBytes(3).toString('hex')}`;
   const kubectl = kubectlFor(cluster.binaries.kubectl, cluster.kubeconfigPath);
   const client = new ApiClient(cluster.kubeConfig);
-  await kubectl.run(['apply', '-f', join(root, 'crds'), '-f', join(root, 'operator/rbac.yaml')]);
-  await kubectl.run([
-    'wait',
-    '--for=condition=Established',
-    'crd/macpauthissuers.auth.multiagentcoordinationprotocol.io',
-  ]);
   await kubectl.run(['create', 'namespace', namespace]);
   const operatorKubeconfig = await serviceAccountKubeconfig(kubectl, dir);
   const operators: OperatorProcess[] = [];

@@ -26,6 +26,15 @@ export interface Cluster {
   stop(): Promise<void>;
 }
 
+const root = join(import.meta.dirname, '../..');
+
+/** Applies what an administrator applies before any issuer: the CRD, and the operator's permissions. */
+export async function applyPrerequisites(kubectl: Kubectl): Promise<void> {
+  await kubectl.run(['apply', '-f', join(root, 'crds'), '-f', join(root, 'operator/rbac.yaml')]);
+  const crd = 'crd/macpauthissuers.auth.multiagentcoordinationprotocol.io';
+  await kubectl.run(['wait', '--for=condition=Established', crd, '--timeout=60s']);
+}
+
 // Long enough for a demonstration that stays up.
 const tokenDuration = '720h';
 

@@ -4,24 +4,16 @@ import { join } from 'node:path';
 import { type OperatorProcess, startOperator } from '../support/operator.ts';
 import { spawnTethered } from '../support/process.ts';
 import { readArgs } from './args.ts';
-import { type Cluster, embeddedCluster, ownCluster } from './cluster.ts';
+import { applyPrerequisites, type Cluster, embeddedCluster, ownCluster } from './cluster.ts';
 import { printJSON, printText } from './print.ts';
 import { mintAndVerify } from './token.ts';
 
-const root = join(import.meta.dirname, '../..');
 const log = (line: string) => process.stderr.write(`${line}\n`);
 
 const waitPatience = '--timeout=120s';
 
 async function applyEverything({ kubectl, sidecarImage }: Cluster): Promise<void> {
-  await kubectl.run(['apply', '-f', join(root, 'crds')]);
-  await kubectl.run([
-    'wait',
-    '--for=condition=Established',
-    'crd/macpauthissuers.auth.multiagentcoordinationprotocol.io',
-    waitPatience,
-  ]);
-  await kubectl.run(['apply', '-f', join(root, 'operator/rbac.yaml')]);
+  await applyPrerequisites(kubectl);
   const sample = await readFile(join(import.meta.dirname, 'sample.yaml'), 'utf8');
   await kubectl.run(['apply', '-f', '-'], sample.replaceAll('macp-auth-sidecar:dev', sidecarImage));
 }

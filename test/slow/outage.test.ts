@@ -8,7 +8,7 @@ import { resources } from '../../operator/cluster/resources.ts';
 import { type ControlPlane, kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
 import { eventually } from '../integration/support.ts';
 import { type Kubelet, startKubelet } from '../kubelet/kubelet.ts';
-import { serviceAccountKubeconfig } from '../local/cluster.ts';
+import { applyPrerequisites, serviceAccountKubeconfig } from '../local/cluster.ts';
 import { kubectlFor } from '../local/kubectl.ts';
 import { type OperatorProcess, sidecarCommand, sidecarImage, startOperator } from '../support/operator.ts';
 
@@ -38,14 +38,8 @@ describe('an API server that goes away for a minute', () => {
   }, 60_000);
 
   test('loses nothing, and what was asked for right before and after it is done', async () => {
-    const root = join(import.meta.dirname, '../..');
     const kubectl = kubectlFor(controlPlane.binaries.kubectl, controlPlane.kubeconfigPath);
-    await kubectl.run(['apply', '-f', join(root, 'crds'), '-f', join(root, 'operator/rbac.yaml')]);
-    await kubectl.run([
-      'wait',
-      '--for=condition=Established',
-      'crd/macpauthissuers.auth.multiagentcoordinationprotocol.io',
-    ]);
+    await applyPrerequisites(kubectl);
     const client = new ApiClient(controlPlane.kubeConfig);
     const kubeconfigPath = await serviceAccountKubeconfig(kubectl, dir);
     operator = startOperator({ kubeconfigPath, logFile: join(dir, 'operator.log') });

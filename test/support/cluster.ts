@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
 import { startKubelet } from '../kubelet/kubelet.ts';
+import { applyPrerequisites } from '../local/cluster.ts';
+import { kubectlFor } from '../local/kubectl.ts';
 import type { ClusterInfo } from './shared.ts';
 
 // The cluster that the integration tests share, in a process of its own. It prints one line of JSON when it is ready
@@ -21,6 +23,8 @@ const kubelet = await startKubelet({
   await controlPlane.stop();
   return fail(error);
 });
+// Before any test file, of which several start at once.
+await applyPrerequisites(kubectlFor(controlPlane.binaries.kubectl, controlPlane.kubeconfigPath));
 log(`test cluster ready after ${((Date.now() - begin) / 1000).toFixed(1)} s`);
 const info: ClusterInfo = {
   kubeconfigPath: controlPlane.kubeconfigPath,

@@ -219,6 +219,11 @@ describe('what is damaged is told by its name, and no private value is told', ()
   );
 });
 
+test('a kid that occurs twice is damage', () => {
+  const key = active();
+  expect(problemOf(encodeKeyring(keyringOf({ keys: [key, key] })))).toContain('keys');
+});
+
 test('members that a later release adds are no damage', () => {
   const keyring = keyringOf();
   const json = JSON.parse(encodeKeyring(keyring));

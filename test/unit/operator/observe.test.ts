@@ -1,7 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { annotations, type MacpAuthIssuer } from '../../../operator/api/names.ts';
 import type { KubeObject } from '../../../operator/cluster/resources.ts';
-import { keyPolicy, observeKeyring } from '../../../operator/observe/keyring.ts';
+import {
+  glanceAtKeyring,
+  type KeyringObservation,
+  keyPolicy,
+  observeKeyring,
+} from '../../../operator/observe/keyring.ts';
 import type { Children } from '../../../operator/observe/world.ts';
 import { publicKeys } from '../../../operator/plan/keyring.ts';
 import { statusOf } from '../../../operator/status/status.ts';
@@ -43,11 +48,15 @@ function has(issuer: MacpAuthIssuer, ...names: (keyof typeof objects)[]): void {
   api.put(paths.issuer, issuer);
   for (const name of names) api.put(paths[name], objects[name]);
 }
-const observe = (issuer: MacpAuthIssuer, children: Partial<Children> = {}) =>
-  observeKeyring(api.client(), issuer, { ...noChildren, ...children });
+const observe = async (issuer: MacpAuthIssuer, children: Partial<Children> = {}) =>
+  (await glanceAtKeyring(api.client(), issuer, { ...noChildren, ...children })) ??
+  (await observeKeyring(api.client(), issuer));
 async function decide(issuer: MacpAuthIssuer, children: Partial<Children> = {}) {
-  const { observed, traces } = await observe(issuer, children);
-  return planned({ policy: keyPolicy(issuer), observed, traces, now: t0 + minute });
+  const at = ({ observed, traces }: KeyringObservation) =>
+    planned({ policy: keyPolicy(issuer), observed, traces, now: t0 + minute });
+  const glance = await glanceAtKeyring(api.client(), issuer, { ...noChildren, ...children });
+  const quick = glance && at(glance);
+  return quick?.action === 'keep' ? quick : at(await observeKeyring(api.client(), issuer));
 }
 
 describe('what decides about keys', () => {
@@ -231,4 +240,25 @@ describe('an older copy of the keyring', () => {
     if (decision.action !== 'write') throw new Error('it does not write');
     expect(decision.keyring.keys.map(({ kid }) => kid)).toContain(keyring.keys[0]?.kid);
   });
+
+  test('is never written through a cache that lags behind it', async () => {
+    const copy = { ...keyring, revision: 6 };
+    const longer = { ...bare, spec: { ...bare.spec, ttl: { default: '5m', max: '2h' } } };
+    has({ ...told, spec: longer.spec }, 'configMap', 'agentSecret');
+    api.put(paths.keyring, objectsOf(bare, copy).keyring);
+    const { configMap, agentSecret } = objectsOf(bare, copy);
+    const lagging = { ...longer, ...(told.status && { status: { ...told.status, keyringRevision: 6 } }) };
+    expect(await decide(lagging, { configMap, agentSecret })).toMatchObject({
+      action: 'hold',
+      reason: 'KeyringStale',
+    });
+  });
+});
+
+test('a rotateNow that only a lagging cache still holds is no consent', async () => {
+  const rotateNow = (value: string) => ({ rotation: { ...defaultSpec.rotation, rotateNow: value } });
+  const lagging = issuerOf(rotateNow('second'), { ...told.status, handledRotateNow: 'second' });
+  has(issuerOf(rotateNow('third'), { ...told.status, handledRotateNow: 'third' }, { generation: 2 }));
+  const decision = await decide(lagging).catch(() => ({ action: 'it looks again' }));
+  expect(decision.action).not.toBe('write');
 });

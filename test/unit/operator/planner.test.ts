@@ -96,6 +96,7 @@ describe('a keyring is created only where nothing tells of keys', () => {
       action: 'hold',
       reason: 'KeyringLost',
       problem: 'the keyring Secret is gone, and no agent Secret holds a signing key from which to rebuild it',
+      publish: publicKeys(lost),
     });
   });
 });
@@ -393,7 +394,12 @@ test('a keyring that cannot be read holds everything, whatever else is there, an
         traces,
         now: t0,
       }),
-    ).toEqual({ action: 'hold', reason: 'KeyringUnreadable', problem: 'it is damaged' });
+    ).toEqual({
+      action: 'hold',
+      reason: 'KeyringUnreadable',
+      problem: 'it is damaged',
+      ...(traces.published.length > 0 && { publish: traces.published }),
+    });
   }
 });
 
@@ -492,6 +498,12 @@ describe('a keyring gets what it lacks and nothing else', () => {
     const { wakeAt } = settle(keyring);
     expect(settle(keyring, wakeAt - minute).action).toBe('keep');
     expect(settle(keyring, wakeAt + 1).action).toBe('write');
+  });
+
+  test('at the instant for which it wakes there is something to do', () => {
+    const keyring = keyringOf();
+    const { wakeAt } = settle(keyring);
+    expect(settle(keyring, wakeAt)).toMatchObject({ action: 'write', wakeAt: expect.any(Number) });
   });
 
   test('its input stays as it was', () => {

@@ -286,6 +286,11 @@ describe('what is served is judged', () => {
     });
   });
 
+  test('with a flood of strange kids, in a message that still fits into status', () => {
+    const flood = Array.from({ length: 5_000 }, (_, i) => `strange-${i}-${'x'.repeat(100)}`);
+    expect(judgePublished(keyring, [serves('a', flood)]).message.length).toBeLessThan(2_000);
+  });
+
   test('not before there is a keyring', () => {
     expect(judgePublished(undefined, [serves('a', kids)])).toMatchObject({ reason: 'KeyringNotReady' });
   });
