@@ -72,6 +72,7 @@ async function run(config: Config): Promise<void> {
     askPod,
     sidecarImage: config.sidecarImage,
     answers: new Map(),
+    untold: new Set(),
     now: Date.now,
     metrics,
     log,

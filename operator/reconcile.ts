@@ -23,6 +23,8 @@ export interface Context {
   askPod: AskPod;
   sidecarImage: string;
   answers: Answers;
+  /** The uids of issuers whose status could not be written, which an Event told. */
+  untold: Set<string>;
   /** Milliseconds since the Unix epoch. */
   now: () => number;
   metrics: Metrics;
@@ -50,14 +52,17 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     return undefined;
   }
   if (cached.metadata.deletionTimestamp) {
-    await finalize(client, cached);
+    const event = await reporting(context, cached, 'DeletionBlocked', () =>
+      finalize(client, cached, context.now()),
+    );
+    if (event) await recordEvent(client, context.log, cached, event);
     return undefined;
   }
   if (issuerLabel(key).length > maxLabelLength) {
     await writeStatus(context, cached, { judgements: [nameTooLong(key)] });
     return undefined;
   }
-  const issuer = await addFinalizer(client, cached);
+  const issuer = await reporting(context, cached, 'FinalizerFailed', () => addFinalizer(client, cached));
   const children = world.children(key);
   const keyring = await settleKeyring({ client, issuer, children, now: context.now() });
   // At once: what happens to a keyring must be told even when status cannot be written.
@@ -83,6 +88,24 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   const wait = settled ? settledMs : unsettledMs;
   const wakeIn = (keyring.wakeAt ?? Number.POSITIVE_INFINITY) - context.now();
   return Math.max(0, Math.min(keyring.retryMs ?? wait, wait, wakeIn));
+}
+
+// A step without which nothing else may happen: status says that it failed before the queue tries again.
+async function reporting<T>(
+  context: Context,
+  issuer: MacpAuthIssuer,
+  reason: 'FinalizerFailed' | 'DeletionBlocked',
+  step: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    if (error instanceof Superseded) throw error;
+    await writeStatus(context, issuer, {
+      judgements: [{ type: 'Accepted', reason, message: briefly(error) }],
+    });
+    throw error;
+  }
 }
 
 const nameTooLong = (key: IssuerKey): Judgement => ({
@@ -203,11 +226,27 @@ async function writeStatus(
       await client.apply(resources.issuers, body, 'status');
     } catch (error) {
       if (isStatus(error, 409)) throw new Superseded('the issuer changed meanwhile');
+      await tellWithoutStatus(context, issuer, error);
       throw error;
     }
   }
   const transitions = transitionEvents(judgements, issuer.status?.conditions ?? [], status.conditions ?? []);
   for (const event of transitions) await recordEvent(client, log, issuer, event);
+}
+
+// Once for each issuer: without status this is the only place where a person would look.
+async function tellWithoutStatus(
+  { client, log, untold }: Context,
+  issuer: MacpAuthIssuer,
+  error: unknown,
+): Promise<void> {
+  if (!isStatus(error, 403) || untold.has(issuer.metadata.uid)) return;
+  untold.add(issuer.metadata.uid);
+  await recordEvent(client, log, issuer, {
+    type: 'Warning',
+    reason: 'StatusForbidden',
+    note: briefly(error),
+  });
 }
 
 // Member order differs between what we build and what the API server gives back.

@@ -29,6 +29,8 @@ export const annotations = {
   revision: `${group}/keyring-revision`,
   /** Hash of the object as it was applied: a field that we no longer set shows as a difference. */
   appliedHash: `${group}/applied-hash`,
+  /** On an agent Secret that stays after its issuer, since it holds keys that the keyring lacks. */
+  retained: `${group}/retained`,
 } as const;
 
 /** Namespace and name of an issuer. */

@@ -1,8 +1,13 @@
 import { Superseded } from '../api/errors.ts';
-import { finalizer, type IssuerKey, type MacpAuthIssuer, objectNames } from '../api/names.ts';
+import { annotations, finalizer, type IssuerKey, type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import { secretTypes } from '../build/files.ts';
 import { type ApiClient, isStatus } from '../cluster/client.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
+import { observeKeyring } from '../observe/keyring.ts';
+import type { Children } from '../observe/world.ts';
+import { nothingTellsOfKeys } from '../plan/planner.ts';
+import type { IssuerEvent } from '../status/events.ts';
+import { settleKeyring } from './keyring.ts';
 
 /** Puts our finalizer on an issuer that lacks it, before anything exists that it would have to clean up. */
 export async function addFinalizer(client: ApiClient, issuer: MacpAuthIssuer): Promise<MacpAuthIssuer> {
@@ -13,21 +18,70 @@ export async function addFinalizer(client: ApiClient, issuer: MacpAuthIssuer): P
 
 /**
  * Cleans up after an issuer that is being deleted, then lets it go. Owned children are the garbage collector's; the
- * agent Secret has no owner; the keyring stays unless `deletionPolicy` says Delete.
+ * agent Secret has no owner; the keyring stays unless `deletionPolicy` says Delete. Where the keyring that stays is not
+ * whole, the agent Secret stays too, as the last that holds a key; the Event that says so is returned.
  */
-export async function finalize(client: ApiClient, cached: MacpAuthIssuer): Promise<void> {
+export async function finalize(
+  client: ApiClient,
+  cached: MacpAuthIssuer,
+  now: number,
+): Promise<IssuerEvent | undefined> {
   const { namespace, name, uid } = cached.metadata;
   // What a cache says of an issuer that is long gone must not take the keys of the one that has its name now.
   const issuer = await client.find<MacpAuthIssuer>(resources.issuers, namespace, name);
-  if (issuer?.metadata.uid !== uid || !issuer.metadata.deletionTimestamp) return;
-  const { resourceVersion, finalizers = [] } = issuer.metadata;
-  if (!finalizers.includes(finalizer)) return;
+  if (issuer?.metadata.uid !== uid || !issuer.metadata.deletionTimestamp) return undefined;
+  const { finalizers = [] } = issuer.metadata;
+  if (!finalizers.includes(finalizer)) return undefined;
   const names = objectNames(issuer.metadata);
-  await deleteSecret(client, namespace, names.agentSecret, secretTypes.agent);
+  const problem =
+    issuer.spec.deletionPolicy === 'Retain' ? await whyNotRetained(client, issuer, now) : undefined;
+  if (problem === undefined) await deleteSecret(client, namespace, names.agentSecret, secretTypes.agent);
+  else await markRetained(client, namespace, names.agentSecret);
   if (issuer.spec.deletionPolicy === 'Delete') {
     await deleteSecret(client, namespace, names.keyring, secretTypes.keyring);
     await deletePublished(client, issuer);
   }
+  await removeFinalizer(client, issuer);
+  if (problem === undefined) return undefined;
+  const note = `the keyring is not whole, so Secret ${names.agentSecret} stays with it for the next issuer of this name: ${problem}`;
+  return { type: 'Warning', reason: 'AgentSecretRetained', note };
+}
+
+// Rebuilds the keyring from what agents hold, where it can be; says why it is not whole otherwise.
+async function whyNotRetained(
+  client: ApiClient,
+  issuer: MacpAuthIssuer,
+  now: number,
+): Promise<string | undefined> {
+  const { observed, traces } = await observeKeyring(client, issuer);
+  if (observed.state === 'absent' && nothingTellsOfKeys(traces)) return undefined;
+  const outcome = await settleKeyring({ client, issuer, children: nothingCached, now });
+  // In a namespace that goes, nothing can be created, and nothing has to be kept.
+  if (isStatus(outcome.failure, 403)) return undefined;
+  if (outcome.failure !== undefined) throw outcome.failure;
+  return outcome.keyring ? undefined : outcome.judgement.message;
+}
+
+const nothingCached: Children = {
+  configMap: undefined,
+  agentSecret: undefined,
+  deployment: undefined,
+  service: undefined,
+  podDisruptionBudget: undefined,
+  serverPods: [],
+};
+
+async function markRetained(client: ApiClient, namespace: string, name: string): Promise<void> {
+  const patch = { metadata: { annotations: { [annotations.retained]: 'true' } } };
+  try {
+    await client.mergePatch(resources.secrets, namespace, name, patch);
+  } catch (error) {
+    if (!isStatus(error, 404)) throw error;
+  }
+}
+
+async function removeFinalizer(client: ApiClient, { metadata }: MacpAuthIssuer): Promise<void> {
+  const { namespace, name, resourceVersion, finalizers = [] } = metadata;
   const others = finalizers.filter((other) => other !== finalizer);
   try {
     await patchFinalizers(client, { namespace, name }, resourceVersion, others);
@@ -42,10 +96,11 @@ export async function cleanUpAfter(
   key: IssuerKey,
   agentSecret: KubeObject | undefined,
 ): Promise<void> {
-  if (!agentSecret) return;
+  if (agentSecret?.type !== secretTypes.agent) return;
+  if (agentSecret.metadata.annotations?.[annotations.retained] !== undefined) return;
   if (await client.find(resources.issuers, key.namespace, key.name)) return;
   // The very one that was seen: a new issuer of this name may have made its own meanwhile.
-  if (agentSecret.type === secretTypes.agent) await client.delete(resources.secrets, agentSecret);
+  await client.delete(resources.secrets, agentSecret);
 }
 
 // The garbage collector would take it too, but later: until then it tells the next issuer of this name of lost keys.

@@ -130,7 +130,7 @@ function hold(
   const advice = {
     KeyringLost: `restore Secret ${keyring} from a backup, ${consent} new keys`,
     KeyringStale: `restore the newest copy of Secret ${keyring}, ${consent} this one and the keys that agents hold`,
-    KeyringUnreadable: `restore Secret ${keyring} from a backup, or delete it to rebuild it from what agents hold`,
+    KeyringUnreadable: `restore Secret ${keyring} from a backup${traces.distributed.length > 0 ? ', or delete it to rebuild it from what agents hold' : ''}`,
   }[decision.reason];
   const message = `${decision.problem}; what is published and distributed stays. To mend it: ${advice}`;
   return {

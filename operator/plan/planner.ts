@@ -114,7 +114,8 @@ export function plan(input: PlanInput): Plan {
 const asTold = ({ published }: Traces): { publish?: PublicJWK[] } =>
   published.length > 0 ? { publish: published } : {};
 
-const nothingTellsOfKeys = (traces: Traces): boolean =>
+/** Whether nothing tells that there ever was a keyring. */
+export const nothingTellsOfKeys = (traces: Traces): boolean =>
   traces.revision === 0 &&
   traces.statusKeyIDs.length === 0 &&
   traces.published.length === 0 &&

@@ -4,16 +4,23 @@ import type { MacpAuthIssuerStatus } from '../api/v1alpha1.ts';
 export type Condition = NonNullable<MacpAuthIssuerStatus['conditions']>[number];
 
 /**
- * The reasons of each condition, and what each means: `ok`: the condition is True; `wait`: it is False and passes by
- * itself; `problem`: it is False until a person acts, which a Warning Event says.
+ * The reasons of each condition, and what each means. `ok`: the condition is True. `wait`: it is False and passes by
+ * itself. `problem`: it is False until a person acts, which a Warning Event says. `warning`: the same, but the issuer
+ * works all the same and is Ready.
  *
- * `Ready` sums the others up and carries the reason of the first that is not True.
+ * `Ready` sums the others up and carries the reason of the first that keeps it from being so.
  */
 export const reasons = {
   /** The operator can see what it needs to. */
   CachesSynced: { CachesSynced: 'ok', CannotFollow: 'problem' },
   /** The spec can be acted on. */
-  Accepted: { Accepted: 'ok', NameTooLong: 'problem', AlgorithmMismatch: 'problem' },
+  Accepted: {
+    Accepted: 'ok',
+    NameTooLong: 'problem',
+    AlgorithmMismatch: 'problem',
+    FinalizerFailed: 'problem',
+    DeletionBlocked: 'problem',
+  },
   /** The keyring is there, current and whole. */
   KeyringReady: {
     KeyringComplete: 'ok',
@@ -27,6 +34,7 @@ export const reasons = {
   /** The JWKS server's objects are applied and a pod of it is ready. */
   ServerAvailable: {
     ServerAvailable: 'ok',
+    RolloutStuck: 'warning',
     ServerStarting: 'wait',
     ServerFailing: 'problem',
     ServerNameConflict: 'problem',
@@ -62,7 +70,7 @@ export type Judgement<Type extends ConditionType = ConditionType> = {
 }[Type];
 
 /** What a reason means. */
-export type Severity = 'ok' | 'wait' | 'problem';
+export type Severity = 'ok' | 'warning' | 'wait' | 'problem';
 
 /** The meaning of a judgement's reason. */
 export const severityOf = ({ type, reason }: Judgement): Severity =>
@@ -79,7 +87,7 @@ export function conditionsOf(
   now: number,
 ): Condition[] {
   const failed = judgements.find((judgement) => severityOf(judgement) === 'problem');
-  const first = failed ?? judgements.find((judgement) => severityOf(judgement) !== 'ok');
+  const first = failed ?? judgements.find((judgement) => severityOf(judgement) === 'wait');
   const ready = first
     ? { type: 'Ready', ok: false, reason: first.reason, message: first.message }
     : { type: 'Ready', ok: true, reason: 'Ready', message: 'keys are published and distributed' };

@@ -28,7 +28,8 @@ export function transitionEvents(
   const problems = judgements
     .filter(
       (judgement) =>
-        severityOf(judgement) === 'problem' && before.get(judgement.type)?.reason !== judgement.reason,
+        ['problem', 'warning'].includes(severityOf(judgement)) &&
+        before.get(judgement.type)?.reason !== judgement.reason,
     )
     .map(({ reason, message }): IssuerEvent => ({ type: 'Warning', reason, note: message }));
   const ready = current.find(({ type }) => type === 'Ready');

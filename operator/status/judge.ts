@@ -13,6 +13,12 @@ interface ContainerStatus {
   lastState?: { terminated?: { exitCode?: number; message?: string } };
 }
 
+interface PodCondition {
+  type: string;
+  reason?: string;
+  message?: string;
+}
+
 interface DeploymentStatus {
   conditions?: { type: string; status: string; reason?: string; message?: string }[];
 }
@@ -40,14 +46,15 @@ export function judgeServer(
   const type = 'ServerAvailable';
   const status = deployment?.status as DeploymentStatus | undefined;
   const available = pods.filter(isReady).length;
+  const waiting = pods
+    .filter((pod) => !isReady(pod))
+    .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  const failure = waiting.map(podFailure).find((problem) => problem !== undefined) ?? replicaFailure(status);
+  const counted = `${available} of ${servers(issuer.spec.server.replicas)} ready`;
   if (available > 0) {
-    return {
-      type,
-      reason: 'ServerAvailable',
-      message: `${available} of ${servers(issuer.spec.server.replicas)} ready`,
-    };
+    if (!failure) return { type, reason: 'ServerAvailable', message: counted };
+    return { type, reason: 'RolloutStuck', message: `${counted}, but others cannot start: ${failure}` };
   }
-  const failure = pods.map(podFailure).find((problem) => problem !== undefined) ?? replicaFailure(status);
   if (failure) return { type, reason: 'ServerFailing', message: `no server pod is ready: ${failure}` };
   return { type, reason: 'ServerStarting', message: 'no server pod is ready yet' };
 }
@@ -56,6 +63,12 @@ const passing = ['ContainerCreating', 'PodInitializing'];
 
 // Kubelet's own messages carry back-off times that change: only what stays is said.
 function podFailure(pod: KubeObject): string | undefined {
+  if (pod.metadata.deletionTimestamp !== undefined) return undefined;
+  const { conditions = [] } = (pod.status ?? {}) as { conditions?: PodCondition[] };
+  const unscheduled = conditions.find(
+    ({ type, reason }) => type === 'PodScheduled' && reason === 'Unschedulable',
+  );
+  if (unscheduled) return `Unschedulable: ${unscheduled.message ?? 'no node fits'}`;
   const statuses =
     (pod.status as { containerStatuses?: ContainerStatus[] } | undefined)?.containerStatuses ?? [];
   for (const { state, lastState } of statuses) {

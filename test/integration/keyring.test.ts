@@ -1,14 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { objectNames } from '../../operator/api/names.ts';
 import { resources } from '../../operator/cluster/resources.ts';
+import type { OperatorProcess } from '../support/operator.ts';
 import { type Bench, eventually, openBench } from './support.ts';
 
 describe('the keyring', () => {
   let bench: Bench;
+  let operator: OperatorProcess;
 
   beforeAll(async () => {
     bench = await openBench('keyring');
-    bench.operator();
+    operator = bench.operator();
   }, 120_000);
   afterAll(() => bench?.close(), 60_000);
 
@@ -55,23 +57,12 @@ describe('the keyring', () => {
   test('that is lost with every copy waits for consent, and goes on publishing', async () => {
     const before = await created('lost');
     const published = await bench.published('lost');
-    // Both at once, so that neither is there to mend the other.
-    await bench.kubectl.run([
-      'delete',
-      'secret',
-      keyringOf('lost'),
-      agentSecretOf('lost'),
-      '-n',
-      bench.namespace,
-    ]);
-    await bench.ready('lost', 'KeyringLost').catch(() => undefined);
-    const issuer = await bench.issuer('lost');
-    const reason = issuer.status?.conditions?.[0]?.reason;
-    if (reason === 'Ready') {
-      // The operator was faster than the second deletion: the same key signs on.
-      expect(issuer.status?.activeKeyID).toBe(before.status?.activeKeyID);
-      return;
-    }
+    // Both while nobody is there to mend one from the other.
+    await operator.stop();
+    const secrets = [keyringOf('lost'), agentSecretOf('lost')];
+    await bench.kubectl.run(['delete', 'secret', ...secrets, '-n', bench.namespace]);
+    operator = bench.operator();
+    await bench.ready('lost', 'KeyringLost');
     expect(await bench.secret(keyringOf('lost'))).toBeUndefined();
     expect(await bench.published('lost')).toEqual(published);
     expect((await condition('lost', 'KeyringReady'))?.message).toMatch(
@@ -142,6 +133,21 @@ describe('the keyring', () => {
     expect(after.metadata.uid).not.toBe(before.metadata.uid);
     expect(bench.keyIDs(after)).toEqual(bench.keyIDs(before));
     expect(await signer('again')).toEqual([before.status?.activeKeyID]);
+  }, 60_000);
+
+  test('that is lost when its issuer is deleted is rebuilt first, for the next issuer of that name', async () => {
+    const before = await created('twice');
+    await operator.stop();
+    await deleteSecret(keyringOf('twice'));
+    await bench.kubectl.run(['delete', 'mai', 'twice', '-n', bench.namespace, '--wait=false']);
+    operator = bench.operator();
+    await eventually(
+      'the issuer gone',
+      async () => (await bench.client.find(resources.issuers, bench.namespace, 'twice')) === undefined,
+    );
+    const after = await created('twice');
+    expect(after.status?.activeKeyID).toBe(before.status?.activeKeyID);
+    expect(await signer('twice')).toEqual([before.status?.activeKeyID]);
   }, 60_000);
 
   test('goes with its issuer when deletionPolicy says so', async () => {

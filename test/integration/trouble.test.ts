@@ -94,6 +94,22 @@ describe('an issuer in trouble', () => {
     await wide.stop();
   }, 60_000);
 
+  test('that may not be patched says so, and goes on once it may', async () => {
+    const as = (text: string) =>
+      text.replaceAll('name: macp-auth-operator', 'name: macp-auth-operator-unpatched');
+    const lessAllowed = rbac.replace('verbs: [get, list, watch, patch]\n', 'verbs: [get, list, watch]\n');
+    expect(lessAllowed).not.toBe(rbac);
+    await bench.kubectl.run(['apply', '-f', '-'], as(lessAllowed));
+    const operator = bench.operator(undefined, await bench.kubeconfigOf('macp-auth-operator-unpatched'));
+    await bench.apply('unpatched');
+    const issuer = await bench.ready('unpatched', 'FinalizerFailed');
+    expect(issuer.status?.conditions?.[0]?.message).toMatch(/cannot patch resource "macpauthissuers"/);
+    await bench.kubectl.run(['apply', '-f', '-'], as(rbac));
+    await bench.ready('unpatched');
+    await operator.stop();
+    await bench.kubectl.run(['delete', 'clusterrole,clusterrolebinding', 'macp-auth-operator-unpatched']);
+  }, 90_000);
+
   test('for want of a permission names it, and goes on with what is allowed', async () => {
     const lessAllowed = rbac.replace(/ {2}- apiGroups: \[""\]\n {4}resources: \[services\]\n.*\n/, '');
     expect(lessAllowed.length).toBeLessThan(rbac.length);

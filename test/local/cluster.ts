@@ -5,7 +5,6 @@ import { startKubelet } from '../kubelet/kubelet.ts';
 import { sidecarCommand, sidecarImage } from '../support/operator.ts';
 import type { Log } from '../support/process.ts';
 import { which } from '../support/process.ts';
-import { ownedTempDir } from '../support/tempdir.ts';
 import { type Kubectl, kubectlFor } from './kubectl.ts';
 
 /** A cluster to run the main job on. */
@@ -59,9 +58,9 @@ export async function serviceAccountKubeconfig(
   return file;
 }
 
-/** The embedded cluster: a real control plane, and pods as processes of this machine. */
-export async function embeddedCluster(log: Log): Promise<Cluster> {
-  const controlPlane = await startControlPlane({ log });
+/** The embedded cluster: a real control plane, and pods as processes of this machine. Its files lie in `dir`. */
+export async function embeddedCluster(dir: string, log: Log): Promise<Cluster> {
+  const controlPlane = await startControlPlane({ log, dir });
   try {
     const kubelet = await startKubelet({
       kubeConfig: controlPlane.kubeConfigFor({ user: kubeletUser }),
@@ -73,10 +72,10 @@ export async function embeddedCluster(log: Log): Promise<Cluster> {
       kubeconfig: controlPlane.kubeconfigPath,
       kubectlPath: controlPlane.binaries.kubectl,
       kubectl,
-      dir: controlPlane.dir,
+      dir,
       sidecarImage,
       operatorFlags: ['--sidecar-image', sidecarImage],
-      operatorKubeconfig: () => serviceAccountKubeconfig(kubectl, controlPlane.dir),
+      operatorKubeconfig: () => serviceAccountKubeconfig(kubectl, dir),
       async podAddress(namespace, pod, port) {
         const ip = await kubectl.run(['get', 'pod', pod, '-n', namespace, '-o', 'jsonpath={.status.podIP}']);
         return `http://${ip}:${port}`;
@@ -92,12 +91,11 @@ export async function embeddedCluster(log: Log): Promise<Cluster> {
   }
 }
 
-/** A cluster of one's own: pods are reached through its API server, by the operator too. */
-export async function ownCluster(kubeconfig: string, image: string): Promise<Cluster> {
+/** A cluster of one's own: pods are reached through its API server, by the operator too. Its files lie in `dir`. */
+export function ownCluster(dir: string, kubeconfig: string, image: string): Cluster {
   const kubectlPath = which('kubectl');
   if (!kubectlPath) throw new Error('kubectl is not on PATH: install it, or leave --kubeconfig away');
   const kubectl = kubectlFor(kubectlPath, kubeconfig);
-  const dir = await ownedTempDir('macp-start');
   return {
     kubeconfig,
     kubectlPath,

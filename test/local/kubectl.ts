@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { spawnTethered } from '../support/process.ts';
 
@@ -15,13 +15,17 @@ export function kubectlFor(program: string, kubeconfig: string): Kubectl {
   const argv = (args: string[]) => ['--kubeconfig', kubeconfig, ...args];
   return {
     async run(args, input) {
-      const child = spawn(program, argv(args), { stdio: ['pipe', 'pipe', 'pipe'] });
-      child.stdin.end(input ?? '');
+      const child = spawnTethered([program, ...argv(args)], { stdio: ['pipe', 'pipe', 'pipe'] });
+      child.stdin?.end(input ?? '');
       const ended = new Promise<number | null>((resolve, reject) => {
         child.once('error', reject);
         child.once('exit', resolve);
       });
-      const [out, problem, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+      const [out, problem, code] = await Promise.all([
+        text(child.stdout as Readable),
+        text(child.stderr as Readable),
+        ended,
+      ]);
       if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${problem.trim()}`);
       return out.trimEnd();
     },

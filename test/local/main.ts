@@ -1,8 +1,9 @@
 // The main job in one command: a cluster, the operator, an issuer, an agent, a token.
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type OperatorProcess, startOperator } from '../support/operator.ts';
 import { spawnTethered } from '../support/process.ts';
+import { ownedTempDir } from '../support/tempdir.ts';
 import { readArgs } from './args.ts';
 import { applyPrerequisites, type Cluster, embeddedCluster, ownCluster } from './cluster.ts';
 import { printJSON, printText } from './print.ts';
@@ -57,17 +58,23 @@ async function run(): Promise<void> {
     while (stops.length > 0) await stops.pop()?.();
   };
   let ending: Promise<void> | undefined;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      if (!ending) log('stopping');
-      ending ??= stopAll().then(() => process.exit(0));
-    });
-  }
+  let started = false;
+  const end = (code: number) => {
+    if (!ending) log('stopping');
+    ending ??= stopAll().then(() => process.exit(started ? 0 : code));
+  };
+  process.on('SIGINT', () => end(130));
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => end(143));
+  // Whoever reads our output is gone: so is the reason to go on.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => end(1));
   try {
+    const dir = await ownedTempDir('macp-start');
+    // First in, last out; also when it is interrupted while the cluster starts. Whatever runs then ends with us.
+    stops.push(() => rm(dir, { recursive: true, force: true, maxRetries: 10 }));
     const cluster =
       options.kubeconfig === undefined
-        ? await embeddedCluster(log)
-        : await ownCluster(options.kubeconfig, options.sidecarImage as string);
+        ? await embeddedCluster(dir, log)
+        : ownCluster(dir, options.kubeconfig, options.sidecarImage as string);
     stops.push(cluster.stop);
     log('applying the CRD, the permissions and the sample');
     await applyEverything(cluster);
@@ -96,6 +103,7 @@ async function run(): Promise<void> {
       operatorCommand: operator.first.command.join(' '),
     };
     const verified = await mintAndVerify(result.mintURL, result.jwksURL);
+    started = true;
     if (options.json) {
       printJSON(result);
       return;

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -156,6 +157,19 @@ metadata: { name: later, namespace: default }
     await started.exited;
     await eventually('no process left', async () => processesOf(dirname(kubeconfig)).length === 0, 10);
   }, 240_000);
+
+  test('that is interrupted while it starts leaves nothing', async () => {
+    const folders = () => readdirSync(tmpdir()).filter((name) => name.startsWith('macp-start-'));
+    const before = folders();
+    const started = start();
+    await eventually('its folder', async () => folders().length > before.length, 60);
+    const folder = folders().find((name) => !before.includes(name)) as string;
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    signalGroup(started, 'SIGINT');
+    expect(await started.exited).not.toBe(0);
+    await eventually('no process left', async () => processesOf(folder).length === 0, 10);
+    expect(folders()).not.toContain(folder);
+  }, 90_000);
 
   test.each([
     [['--jason'], /Unknown option '--jason'.*\nusage: npm start/],

@@ -7,6 +7,7 @@ import { settleKeyring } from '../../../operator/apply/keyring.ts';
 import { isOurs } from '../../../operator/build/metadata.ts';
 import { serverService } from '../../../operator/build/server.ts';
 import { type KubeObject, type Resource, resources } from '../../../operator/cluster/resources.ts';
+import { decodeKeyring } from '../../../operator/plan/codec.ts';
 import { activeKey, type Keyring, publicKeys } from '../../../operator/plan/keyring.ts';
 import { FakeApiServer, failure } from './api-server.ts';
 import {
@@ -328,10 +329,39 @@ describe('the end of an issuer', () => {
     ['Delete', false],
   ] as const)('with %s takes the agent Secret away; the keyring stays: %j', async (policy, stays) => {
     has();
-    await finalize(api.client(), stored(dying(policy)));
+    await finalize(api.client(), stored(dying(policy)), t0);
     expect(api.objects.has(paths.agentSecret)).toBe(false);
     expect(api.objects.has(paths.keyring)).toBe(stays);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+  });
+
+  test('with Retain and a lost keyring rebuilds it from what agents hold, before that goes', async () => {
+    api.put(paths.agentSecret, agentSecret);
+    api.put(paths.configMap, configMap);
+    expect(await finalize(api.client(), stored(dying('Retain')), t0)).toBeUndefined();
+    const { data } = api.objects.get(paths.keyring) as unknown as { data: Record<string, string> };
+    const text = Buffer.from(data['keyring.json'] ?? '', 'base64').toString();
+    expect(decodeKeyring(text)).toMatchObject({
+      keyring: { keys: [{ kid: newer.keys[0]?.kid }, {}, {}, {}, {}] },
+    });
+    expect(api.objects.has(paths.agentSecret)).toBe(false);
+  });
+
+  test('with Retain and a keyring that cannot be read keeps the agent Secret too, and says so', async () => {
+    has();
+    api.put(paths.keyring, { ...keyring, data: { 'keyring.json': 'e30=' } });
+    const event = await finalize(api.client(), stored(dying('Retain')), t0);
+    expect(event).toMatchObject({ type: 'Warning', reason: 'AgentSecretRetained' });
+    const left = api.objects.get(paths.agentSecret);
+    expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+    api.objects.delete(paths.issuer);
+    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left);
+    expect(api.objects.has(paths.agentSecret)).toBe(true);
+  });
+
+  test('with Retain makes no keyring where there never was one', async () => {
+    await finalize(api.client(), stored(dying('Retain')), t0);
+    expect(api.objects.has(paths.keyring)).toBe(false);
   });
 
   test("leaves others' finalizers, and Secrets of strangers", async () => {
@@ -340,6 +370,7 @@ describe('the end of an issuer', () => {
     await finalize(
       api.client(),
       stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs', finalizer] } }),
+      t0,
     );
     expect(api.objects.has(paths.agentSecret)).toBe(true);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual(['theirs']);
@@ -348,7 +379,7 @@ describe('the end of an issuer', () => {
   test('is not ours without our finalizer', async () => {
     has();
     const { metadata, ...rest } = dying('Delete');
-    await finalize(api.client(), stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs'] } }));
+    await finalize(api.client(), stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs'] } }), t0);
     expect(writes()).toEqual([]);
   });
 
@@ -356,7 +387,7 @@ describe('the end of an issuer', () => {
     has();
     const issuerThere = stored(dying('Delete'));
     api.intercept = ({ method }) => (method === 'DELETE' ? failure(500, 'InternalError') : undefined);
-    await expect(finalize(api.client(), issuerThere)).rejects.toMatchObject({ code: 500 });
+    await expect(finalize(api.client(), issuerThere, t0)).rejects.toMatchObject({ code: 500 });
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([finalizer]);
   });
 
@@ -367,7 +398,7 @@ describe('the end of an issuer', () => {
     };
     stored(issuerOf({ deletionPolicy: 'Delete' }, undefined, { uid: 'second' }));
     has();
-    await finalize(api.client(), cached).catch(() => {});
+    await finalize(api.client(), cached, t0).catch(() => {});
     expect(api.objects.has(paths.keyring)).toBe(true);
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });

@@ -62,7 +62,7 @@ describe('conditions', () => {
     const conditions = conditionsOf(withOne(judgement), [], 3, t0);
     expect(byType(conditions, type)).toMatchObject({ status: severity === 'ok' ? 'True' : 'False', reason });
     expect(byType(conditions, 'Ready')).toMatchObject(
-      severity === 'ok' ? { status: 'True' } : { status: 'False', reason, message: 'm' },
+      ['ok', 'warning'].includes(severity) ? { status: 'True' } : { status: 'False', reason, message: 'm' },
     );
   });
 
@@ -199,7 +199,20 @@ describe('the server is judged', () => {
 
   test.each<[string, KubeObject | undefined, KubeObject[], string, RegExp]>([
     ['when all are up', deployment(), [up, up], 'ServerAvailable', /^2 of 2 server pods/],
-    ['when some are up', deployment(), [up, crash()], 'ServerAvailable', /^1 of 2 server pods/],
+    [
+      'when some are up',
+      deployment(),
+      [up, waiting('ContainerCreating')],
+      'ServerAvailable',
+      /^1 of 2 server pods/,
+    ],
+    [
+      'when an update cannot start',
+      deployment(),
+      [up, up, crash()],
+      'RolloutStuck',
+      /^2 of 2 .*, but others cannot start: CrashLoopBackOff/,
+    ],
     ['without a Deployment', undefined, [], 'ServerStarting', /yet$/],
     ['without a pod', deployment(), [], 'ServerStarting', /yet$/],
     ['while it starts', deployment(), [waiting('ContainerCreating')], 'ServerStarting', /yet$/],
