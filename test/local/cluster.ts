@@ -34,8 +34,8 @@ export async function applyPrerequisites(kubectl: Kubectl): Promise<void> {
   await kubectl.run(['wait', '--for=condition=Established', crd, '--timeout=60s']);
 }
 
-// Long enough for a demonstration that stays up.
-const tokenDuration = '720h';
+// A day: long enough for a demonstration, and short for a token that reads Secrets.
+const tokenDuration = '24h';
 
 /** Writes a kubeconfig of a ServiceAccount of the operator's namespace into a folder; resolves with its path. */
 export async function serviceAccountKubeconfig(
