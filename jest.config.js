@@ -16,7 +16,7 @@ const cluster = {
 
 export default {
   // A test that starts processes is slower on a busy machine; what runs away is ended by its own deadline.
-  testTimeout: 30_000,
+  testTimeout: 90_000,
   maxWorkers: 2,
   projects: [tier('unit'), tier('integration', cluster), tier('verify', cluster), tier('slow', cluster)],
 };

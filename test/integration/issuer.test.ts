@@ -67,7 +67,7 @@ describe('an issuer', () => {
     });
     expect(protectedHeader.kid).toBe((await bench.issuer(name)).status?.activeKeyID);
     expect(payload).toMatchObject({ sub: 'agent://one', macp_scopes: {} });
-  }, 60_000);
+  }, 120_000);
 
   const children: [string, Resource][] = [
     ['the JWKS ConfigMap', resources.configMaps],
@@ -212,7 +212,7 @@ describe('an issuer', () => {
     );
     expect(((await read()) as Spec).replicas).toBe(2);
     await bench.ready(name);
-  }, 60_000);
+  }, 120_000);
 
   test('is not written to once it is settled', async () => {
     await bench.ready(name);
@@ -227,7 +227,7 @@ describe('an issuer', () => {
     });
     await new Promise((resolve) => setTimeout(resolve, 5_000));
     expect((await bench.writes()).slice(before.length)).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   test('needs at most twelve writes to get there', async () => {
     const before = await bench.writes();
@@ -239,5 +239,5 @@ describe('an issuer', () => {
     const writes = (await bench.writes()).slice(before.length);
     expect(writes).toContain('create secrets macp-auth-keyring.counted');
     expect({ writes, atMost: 12 }).toEqual({ writes: writes.slice(0, 12), atMost: 12 });
-  }, 60_000);
+  }, 120_000);
 });

@@ -52,7 +52,7 @@ describe('the keyring', () => {
     expect(after.status?.keys?.filter(({ state }) => state === 'Next')).toHaveLength(2);
     const events = await bench.kubectl.run(['describe', 'mai', 'deleted', '-n', bench.namespace]);
     expect(events).toMatch(/Warning +KeyringRebuilt/);
-  }, 60_000);
+  }, 120_000);
 
   test('that is lost with every copy waits for consent, and goes on publishing', async () => {
     const before = await created('lost');
@@ -73,7 +73,7 @@ describe('the keyring', () => {
     expect(after.status?.activeKeyID).not.toBe(before.status?.activeKeyID);
     expect(await bench.published('lost')).toEqual(expect.arrayContaining(published));
     expect(after.status?.handledRotateNow).toBe('agreed');
-  }, 90_000);
+  }, 180_000);
 
   test('that is replaced by an older copy is not believed until there is consent', async () => {
     const first = await created('stale');
@@ -93,7 +93,7 @@ describe('the keyring', () => {
     const after = await bench.ready('stale');
     expect(after.status?.activeKeyID).toBe(first.status?.activeKeyID);
     expect(after.status?.keyringRevision).toBeGreaterThan(newer.status?.keyringRevision as number);
-  }, 90_000);
+  }, 180_000);
 
   test('that was edited by hand stops nothing, and says which member is wrong', async () => {
     const before = await created('edited');
@@ -122,7 +122,7 @@ describe('the keyring', () => {
     await bench.kubectl.run(['replace', '-f', '-'], good);
     const after = await bench.ready('edited');
     expect(bench.keyIDs(after)).toEqual(bench.keyIDs(before));
-  }, 60_000);
+  }, 120_000);
 
   test('outlives its issuer, and an issuer of the same name goes on with it', async () => {
     const before = await created('again');
@@ -133,7 +133,7 @@ describe('the keyring', () => {
     expect(after.metadata.uid).not.toBe(before.metadata.uid);
     expect(bench.keyIDs(after)).toEqual(bench.keyIDs(before));
     expect(await signer('again')).toEqual([before.status?.activeKeyID]);
-  }, 60_000);
+  }, 120_000);
 
   test('that is lost when its issuer is deleted is rebuilt first, for the next issuer of that name', async () => {
     const before = await created('twice');
@@ -148,7 +148,7 @@ describe('the keyring', () => {
     const after = await created('twice');
     expect(after.status?.activeKeyID).toBe(before.status?.activeKeyID);
     expect(await signer('twice')).toEqual([before.status?.activeKeyID]);
-  }, 60_000);
+  }, 120_000);
 
   test('goes with its issuer when deletionPolicy says so', async () => {
     await bench.apply('gone', { deletionPolicy: 'Delete' });
@@ -159,7 +159,7 @@ describe('the keyring', () => {
     await bench.apply('gone', { deletionPolicy: 'Delete' });
     const after = await bench.ready('gone');
     expect(bench.keyIDs(after).some((kid) => bench.keyIDs(before).includes(kid))).toBe(false);
-  }, 60_000);
+  }, 120_000);
 
   test('is adopted by an issuer that was restored with a new uid, and its children follow', async () => {
     const before = await created('restored');
@@ -192,7 +192,7 @@ describe('the keyring', () => {
       return deployment?.metadata.ownerReferences?.every(({ uid }) => uid === after.metadata.uid);
     });
     await bench.ready('restored');
-  }, 60_000);
+  }, 120_000);
 
   test.each([
     ['keyring', (name: string) => keyringOf(name), 'KeyringNameConflict'],

@@ -42,7 +42,7 @@ describe('operators', () => {
       return quiet;
     });
     await Promise.all(both.map((operator) => operator.stop()));
-  }, 90_000);
+  }, 180_000);
 
   test('stop in good order on SIGTERM', async () => {
     const operator = bench.operator();
@@ -51,7 +51,7 @@ describe('operators', () => {
     const begun = Date.now();
     expect(await operator.stop()).toBe(0);
     expect(Date.now() - begun).toBeLessThan(5_000);
-  }, 60_000);
+  }, 120_000);
 
   test('that start with a bad flag say which, and exit with 1', async () => {
     const operator = bench.operator(['--sidecar-image', 'macp-auth-sidecar:dev', '--probe', 'sideways']);
@@ -114,5 +114,5 @@ describe('operators', () => {
       expect(told.includes(Buffer.from(secret, 'base64url').toString('hex'))).toBe(false);
     }
     await operator.stop();
-  }, 60_000);
+  }, 120_000);
 });

@@ -50,7 +50,7 @@ export interface Bench {
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | undefined | false>,
-  seconds = 30,
+  seconds = 60,
 ): Promise<T> {
   let last: unknown;
   for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; await sleep(100)) {

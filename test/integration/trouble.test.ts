@@ -70,7 +70,7 @@ describe('an issuer in trouble', () => {
     const mended = bench.operator();
     await bench.ready('imageless');
     await mended.stop();
-  }, 60_000);
+  }, 120_000);
 
   test('whose namespace and name do not fit a label says so', async () => {
     const operator = bench.operator();
@@ -92,7 +92,7 @@ describe('an issuer in trouble', () => {
     await bench.kubectl.run(['delete', 'mai', name, '-n', namespace, '--timeout=10s']);
     await bench.kubectl.run(['delete', 'namespace', namespace, '--wait=false']);
     await wide.stop();
-  }, 60_000);
+  }, 120_000);
 
   test('that may not be patched says so, and goes on once it may', async () => {
     const as = (text: string) =>
@@ -108,7 +108,7 @@ describe('an issuer in trouble', () => {
     await bench.ready('unpatched');
     await operator.stop();
     await bench.kubectl.run(['delete', 'clusterrole,clusterrolebinding', 'macp-auth-operator-unpatched']);
-  }, 90_000);
+  }, 180_000);
 
   test('for want of a permission names it, and goes on with what is allowed', async () => {
     const lessAllowed = rbac.replace(/ {2}- apiGroups: \[""\]\n {4}resources: \[services\]\n.*\n/, '');
@@ -126,5 +126,5 @@ describe('an issuer in trouble', () => {
     await bench.ready('forbidden');
     await operator.stop();
     await bench.kubectl.run(['delete', 'clusterrole,clusterrolebinding', 'macp-auth-operator-less']);
-  }, 90_000);
+  }, 180_000);
 });

@@ -56,5 +56,5 @@ describe('an operator that is killed', () => {
         .map((delay) => objectNames({ namespace: bench.namespace, name: `after-${delay}` }).keyring)
         .sort(),
     );
-  }, 300_000);
+  }, 900_000);
 });

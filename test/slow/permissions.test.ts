@@ -70,5 +70,5 @@ describe('the shipped permissions', () => {
     const byApply = ['apps/deployments', 'policy/poddisruptionbudgets', '/services'];
     for (const resource of byApply) if (used.has(`patch ${resource}`)) used.add(`create ${resource}`);
     expect([...used].sort()).toEqual(await granted());
-  }, 90_000);
+  }, 180_000);
 });
