@@ -1,7 +1,7 @@
 import { Superseded } from '../api/errors.ts';
 import { annotations, finalizer, type IssuerKey, type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import { secretTypes } from '../build/files.ts';
-import { type ApiClient, isStatus } from '../cluster/client.ts';
+import { type ApiClient, isNamespaceTerminating, isStatus } from '../cluster/client.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import { observeKeyring } from '../observe/keyring.ts';
 import type { Children } from '../observe/world.ts';
@@ -57,7 +57,7 @@ async function whyNotRetained(
   if (observed.state === 'absent' && nothingTellsOfKeys(traces)) return undefined;
   const outcome = await settleKeyring({ client, issuer, children: nothingCached, now });
   // In a namespace that goes, nothing can be created, and nothing has to be kept.
-  if (isStatus(outcome.failure, 403)) return undefined;
+  if (isNamespaceTerminating(outcome.failure)) return undefined;
   if (outcome.failure !== undefined) throw outcome.failure;
   return outcome.keyring ? undefined : outcome.judgement.message;
 }
@@ -72,12 +72,10 @@ const nothingCached: Children = {
 };
 
 async function markRetained(client: ApiClient, namespace: string, name: string): Promise<void> {
+  const secret = await client.find(resources.secrets, namespace, name);
+  if (secret?.type !== secretTypes.agent) return;
   const patch = { metadata: { annotations: { [annotations.retained]: 'true' } } };
-  try {
-    await client.mergePatch(resources.secrets, namespace, name, patch);
-  } catch (error) {
-    if (!isStatus(error, 404)) throw error;
-  }
+  await client.mergePatch(resources.secrets, namespace, name, patch);
 }
 
 async function removeFinalizer(client: ApiClient, { metadata }: MacpAuthIssuer): Promise<void> {

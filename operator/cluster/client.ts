@@ -27,6 +27,10 @@ export class ApiError extends Error {
 export const isStatus = (error: unknown, code: number): boolean =>
   error instanceof ApiError && error.code === code;
 
+/** Whether an error says that nothing can be created in a namespace since it is going: a 403 like a missing permission. */
+export const isNamespaceTerminating = (error: unknown): boolean =>
+  error instanceof ApiError && error.code === 403 && error.message.includes('because it is being terminated');
+
 /**
  * What went wrong, for status. It says the same each time that the same goes wrong, or each try would be a write: what
  * a server's failure says of ports and times is for the log.

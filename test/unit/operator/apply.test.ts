@@ -359,6 +359,26 @@ describe('the end of an issuer', () => {
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
 
+  test.each([
+    ['for want of a permission keeps the agent Secret and the finalizer', 'may not', true],
+    ['in a namespace that goes lets go', 'x is forbidden because it is being terminated', false],
+  ])('with Retain and a keyring that cannot be rebuilt %s', async (_, message, stays) => {
+    api.put(paths.agentSecret, agentSecret);
+    const there = stored(dying('Retain'));
+    api.intercept = ({ method }) => (method === 'POST' ? failure(403, 'Forbidden', message) : undefined);
+    const result = await finalize(api.client(), there, t0).catch((error) => error.code);
+    expect(result).toBe(stays ? 403 : undefined);
+    expect(api.objects.has(paths.agentSecret)).toBe(stays);
+    expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual(stays ? [finalizer] : []);
+  });
+
+  test("with Retain and a keyring that cannot be read leaves a stranger's Secret as it is", async () => {
+    api.put(paths.keyring, { ...keyring, data: { 'keyring.json': 'e30=' } });
+    const theirs = api.put(paths.agentSecret, { ...agentSecret, type: 'Opaque' });
+    await finalize(api.client(), stored(dying('Retain')), t0);
+    expect(api.objects.get(paths.agentSecret)).toEqual(theirs);
+  });
+
   test('with Retain makes no keyring where there never was one', async () => {
     await finalize(api.client(), stored(dying('Retain')), t0);
     expect(api.objects.has(paths.keyring)).toBe(false);
