@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -156,6 +156,8 @@ metadata: { name: later, namespace: default }
     signalGroup(started, 'SIGKILL');
     await started.exited;
     await eventually('no process left', async () => processesOf(dirname(kubeconfig)).length === 0, 10);
+    // Its folder is for the next start to remove; here that would be somebody else's.
+    rmSync(dirname(kubeconfig), { recursive: true, force: true });
   }, 240_000);
 
   test('that is interrupted while it starts leaves nothing', async () => {
