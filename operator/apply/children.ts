@@ -44,13 +44,13 @@ export async function applyChild(request: ApplyRequest): Promise<void> {
     return undefined;
   });
   if (answer && (!current || covers(answer, desired))) {
-    remember(request, answer);
+    remember(request, desired, answer);
     return;
   }
   // Apply takes back neither an edit of a list's key, such as a Service's port, nor what others added to a list. A
   // merge patch replaces lists as a whole.
   await client.mergePatch(resource, namespace, name, { spec: desired.spec });
-  remember(request, await client.apply(resource, desired));
+  remember(request, desired, await client.apply(resource, desired));
 }
 
 /**
@@ -67,7 +67,7 @@ export async function applyDerived(request: ApplyRequest): Promise<void> {
   const { namespace, name } = desired.metadata;
   if (!observed) {
     try {
-      remember(request, await client.create(resource, namespace, desired));
+      remember(request, desired, await client.create(resource, namespace, desired));
       return;
     } catch (error) {
       // It exists already: the cache lags, or lacks it since it is a stranger's.
@@ -84,7 +84,7 @@ export async function applyDerived(request: ApplyRequest): Promise<void> {
   try {
     const { uid, resourceVersion } = await disown(client, resource, current, desired);
     const metadata = { ...desired.metadata, uid, resourceVersion };
-    remember(request, await client.apply(resource, { ...desired, metadata } as KubeObject));
+    remember(request, desired, await client.apply(resource, { ...desired, metadata } as KubeObject));
   } catch (error) {
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;
@@ -127,9 +127,9 @@ function isSettled(request: ApplyRequest, current: KubeObject, desired: KubeObje
   return sameHash && request.answers.get(answerKey(request, current)) === versionOf(current);
 }
 
-function remember(request: ApplyRequest, answer: KubeObject): void {
+function remember(request: ApplyRequest, desired: KubeObject, answer: KubeObject): void {
   const key = answerKey(request, answer);
-  if (covers(answer, withHash(request.desired))) request.answers.delete(key);
+  if (covers(answer, desired)) request.answers.delete(key);
   else request.answers.set(key, versionOf(answer));
 }
 

@@ -4,7 +4,7 @@ import { secretTypes } from '../build/files.ts';
 import { type ApiClient, isNamespaceTerminating, isStatus } from '../cluster/client.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import { observeKeyring } from '../observe/keyring.ts';
-import type { Children } from '../observe/world.ts';
+import { noChildren } from '../observe/world.ts';
 import { nothingTellsOfKeys } from '../plan/planner.ts';
 import type { IssuerEvent } from '../status/events.ts';
 import { settleKeyring } from './keyring.ts';
@@ -55,21 +55,12 @@ async function whyNotRetained(
 ): Promise<string | undefined> {
   const { observed, traces } = await observeKeyring(client, issuer);
   if (observed.state === 'absent' && nothingTellsOfKeys(traces)) return undefined;
-  const outcome = await settleKeyring({ client, issuer, children: nothingCached, now });
+  const outcome = await settleKeyring({ client, issuer, children: noChildren, now });
   // In a namespace that goes, nothing can be created, and nothing has to be kept.
   if (isNamespaceTerminating(outcome.failure)) return undefined;
   if (outcome.failure !== undefined) throw outcome.failure;
   return outcome.keyring ? undefined : outcome.judgement.message;
 }
-
-const nothingCached: Children = {
-  configMap: undefined,
-  agentSecret: undefined,
-  deployment: undefined,
-  service: undefined,
-  podDisruptionBudget: undefined,
-  serverPods: [],
-};
 
 async function markRetained(client: ApiClient, namespace: string, name: string): Promise<void> {
   const secret = await client.find(resources.secrets, namespace, name);

@@ -47,6 +47,16 @@ export interface Children {
   serverPods: KubeObject[];
 }
 
+/** What a cache says that holds nothing. */
+export const noChildren: Children = {
+  configMap: undefined,
+  agentSecret: undefined,
+  deployment: undefined,
+  service: undefined,
+  podDisruptionBudget: undefined,
+  serverPods: [],
+};
+
 /** Starts the informers; `onChange` is told which issuer something happened to. */
 export function followWorld(options: {
   client: ApiClient;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { objectNames } from '../../operator/api/names.ts';
 import { agentPod } from './agent-pod.ts';
-import { type Bench, eventually, openBench } from './support.ts';
+import { type Bench, openBench } from './support.ts';
 
 describe('operators', () => {
   let bench: Bench;
@@ -33,14 +33,7 @@ describe('operators', () => {
     expect(creations.filter((name) => name?.startsWith('macp-auth-keyring.')).sort()).toEqual(
       names.map((name) => objectNames({ namespace: bench.namespace, name }).keyring),
     );
-    let before = await bench.writes();
-    await eventually('both quiet', async () => {
-      await new Promise((resolve) => setTimeout(resolve, 3_000));
-      const now = await bench.writes();
-      const quiet = now.length === before.length;
-      before = now;
-      return quiet;
-    });
+    await bench.quiet();
     await Promise.all(both.map((operator) => operator.stop()));
   }, 180_000);
 

@@ -39,6 +39,8 @@ export interface Bench {
   secret(name: string): Promise<KubeObject | undefined>;
   /** The operator's writes in this namespace so far, by the API server's audit log: verb, resource and name. */
   writes(): Promise<string[]>;
+  /** Waits until the operators have written nothing for three seconds; resolves with what they wrote until then. */
+  quiet(): Promise<string[]>;
   /** All that the containers of this namespace printed. */
   containerLogs(): Promise<string>;
   /** Kids of an issuer's status, the active one first. */
@@ -138,6 +140,16 @@ export async function openBench(prefix: string): Promise<Bench> {
           isWrite(event) && event.user.username === operatorUser && event.objectRef?.namespace === namespace,
       );
       return events.map(({ verb, objectRef }) => `${verb} ${objectRef?.resource} ${objectRef?.name ?? ''}`);
+    },
+    async quiet() {
+      let before = await bench.writes();
+      return eventually('three quiet seconds', async () => {
+        await sleep(3_000);
+        const now = await bench.writes();
+        const isQuiet = now.length === before.length;
+        before = now;
+        return isQuiet && now;
+      });
     },
     async containerLogs() {
       const { items } = await client.list(resources.pods, namespace, {});

@@ -7,6 +7,7 @@ import { settleKeyring } from '../../../operator/apply/keyring.ts';
 import { isOurs } from '../../../operator/build/metadata.ts';
 import { serverService } from '../../../operator/build/server.ts';
 import { type KubeObject, type Resource, resources } from '../../../operator/cluster/resources.ts';
+import { noChildren } from '../../../operator/observe/world.ts';
 import { decodeKeyring } from '../../../operator/plan/codec.ts';
 import { activeKey, type Keyring, publicKeys } from '../../../operator/plan/keyring.ts';
 import { FakeApiServer, failure } from './api-server.ts';
@@ -15,7 +16,6 @@ import {
   issuerOf,
   keyringOf,
   minute,
-  noChildren,
   objectNamed,
   objectsOf,
   privateValues,

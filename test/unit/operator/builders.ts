@@ -4,7 +4,6 @@ import type { MacpAuthIssuerSpec, MacpAuthIssuerStatus } from '../../../operator
 import { agentSecret, jwksConfigMap } from '../../../operator/build/files.ts';
 import { keyringSecret } from '../../../operator/build/keyring-secret.ts';
 import type { KubeObject } from '../../../operator/cluster/resources.ts';
-import type { Children } from '../../../operator/observe/world.ts';
 import { type Keyring, type KeyringKey, type NewKey, publicKeys } from '../../../operator/plan/keyring.ts';
 import type { KeyPolicy, Plan, PlanInput, Traces } from '../../../operator/plan/planner.ts';
 import { plan } from '../../../operator/plan/planner.ts';
@@ -169,15 +168,6 @@ export const objectsOf = (issuer: MacpAuthIssuer, keyring: Keyring) => ({
   configMap: jwksConfigMap(issuer, publicKeys(keyring), keyring.revision),
   agentSecret: agentSecret(issuer, issuer.metadata.namespace, keyring),
 });
-
-export const noChildren: Children = {
-  configMap: undefined,
-  agentSecret: undefined,
-  deployment: undefined,
-  service: undefined,
-  podDisruptionBudget: undefined,
-  serverPods: [],
-};
 
 /** The decoded member of a Secret. */
 export const secretFile = (secret: KubeObject, name: keyof typeof fileNames): unknown =>

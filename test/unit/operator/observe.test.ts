@@ -7,7 +7,7 @@ import {
   keyPolicy,
   observeKeyring,
 } from '../../../operator/observe/keyring.ts';
-import type { Children } from '../../../operator/observe/world.ts';
+import { type Children, noChildren } from '../../../operator/observe/world.ts';
 import { publicKeys } from '../../../operator/plan/keyring.ts';
 import { statusOf } from '../../../operator/status/status.ts';
 import { FakeApiServer, failure } from './api-server.ts';
@@ -18,7 +18,6 @@ import {
   issuerOf,
   keyringOf,
   minute,
-  noChildren,
   noTraces,
   objectsOf,
   planned,
