@@ -1,9 +1,9 @@
+import { signerAt } from './contract/signer.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { aloneMaterial } from './keys/alone.ts';
 import { FileError } from './keys/file-error.ts';
 import type { Material } from './keys/material.ts';
 import { createSignerMonitor } from './keys/monitor.ts';
-import { signerAt } from './keys/signer.ts';
 import { followFiles } from './keys/watch.ts';
 import { createLog, type Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';

@@ -1,7 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { SignerChoice } from './contract/signer.ts';
 import type { SigningKey } from './keys/key.ts';
 import type { Material } from './keys/material.ts';
-import type { SignerChoice } from './keys/signer.ts';
 import { type RefusalCode, refusals } from './mint/refusals.ts';
 
 /** All metrics of the program, and the few moments at which they change. */

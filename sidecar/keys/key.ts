@@ -1,12 +1,6 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify, type webcrypto } from 'node:crypto';
 import type { Algorithm } from '../contract/jwk.ts';
-
-/** When a key may sign; instants in milliseconds since the epoch, infinite where there is no limit. */
-export interface Validity {
-  activateAt: number;
-  signUntil: number;
-  warnFrom: number;
-}
+import type { Validity } from '../contract/signer.ts';
 
 /** A private key that was imported and tested, ready to sign. */
 export interface SigningKey extends Validity {

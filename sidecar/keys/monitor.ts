@@ -1,7 +1,7 @@
+import type { SignerChoice } from '../contract/signer.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { SigningKey } from './key.ts';
-import type { SignerChoice } from './signer.ts';
 
 /**
  * Makes an observer of the key in charge, to be told of every choice. It sets the metrics and writes one line

@@ -1,6 +1,6 @@
+import type { SignerChoice } from '../contract/signer.ts';
 import type { SigningKey } from '../keys/key.ts';
 import type { Material } from '../keys/material.ts';
-import type { SignerChoice } from '../keys/signer.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 

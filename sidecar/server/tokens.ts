@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { RequestHandler, Response } from 'express';
-import { signerAt } from '../keys/signer.ts';
+import { signerAt } from '../contract/signer.ts';
 import { type RefusalCode, refuse } from '../mint/refusals.ts';
 import { readMintRequest } from '../mint/request.ts';
 import { signToken, tokenClaims } from '../mint/token.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { signerAt } from '../../../sidecar/keys/signer.ts';
+import { signerAt } from '../../../sidecar/contract/signer.ts';
 
 const key = (kid: string, activateAt: number, signUntil = 1000, warnFrom = 900) => ({
   kid,

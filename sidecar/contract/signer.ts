@@ -1,4 +1,9 @@
-import type { Validity } from './key.ts';
+/** When a key may sign; instants in milliseconds since the epoch, infinite where there is no limit. */
+export interface Validity {
+  activateAt: number;
+  signUntil: number;
+  warnFrom: number;
+}
 
 /** The key in charge, and whether it may still sign: `warn` means that its end comes near. */
 export interface SignerChoice<K> {
