@@ -1,7 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { IssuerKey } from './api/names.ts';
 import type { MacpAuthIssuerStatus } from './api/v1alpha1.ts';
-import { conditionTypes } from './status/conditions.ts';
+import { type Condition, conditionTypes, reasons } from './status/conditions.ts';
 
 /** The operator's metrics, all of them named here. */
 export interface Metrics {
@@ -10,6 +10,8 @@ export interface Metrics {
   observeReconcile(result: 'success' | 'superseded' | 'error', seconds: number): void;
   /** Records what status says of an issuer. */
   observeIssuer(key: IssuerKey, status: MacpAuthIssuerStatus): void;
+  /** Counts what a change of an issuer's conditions says of its rotations. */
+  observeTransition(key: IssuerKey, before: readonly Condition[], after: readonly Condition[]): void;
   /** Forgets an issuer that is gone. */
   forgetIssuer(key: IssuerKey): void;
 }
@@ -57,23 +59,48 @@ export function createMetrics(queueDepth: () => number): Metrics {
     labelNames: ['namespace', 'name'],
     registers,
   });
+  const nextRotation = new Gauge({
+    name: 'macp_auth_issuer_next_rotation_timestamp_seconds',
+    help: 'When the active key is due to be replaced, or when the next one takes over once that is decided.',
+    labelNames: ['namespace', 'name'],
+    registers,
+  });
+  const rotationFailures = new Counter({
+    name: 'macp_auth_issuer_rotation_failures_total',
+    help: 'Times that a rotation came to be held up, by the reason of the condition RotationOnTime.',
+    labelNames: ['namespace', 'name', 'reason'],
+    registers,
+  });
+  const setOrRemove = (gauge: Gauge, { namespace, name }: IssuerKey, time: string | undefined) => {
+    if (time === undefined) gauge.remove({ namespace, name });
+    else gauge.set({ namespace, name }, Date.parse(time) / 1000);
+  };
   return {
     registry,
     observeReconcile(result, seconds) {
       reconciles.inc({ result });
       duration.observe(seconds);
     },
-    observeIssuer({ namespace, name }, status) {
+    observeIssuer(key, status) {
+      const { namespace, name } = key;
       for (const { type, status: value } of status.conditions ?? []) {
         condition.set({ namespace, name, type }, value === 'True' ? 1 : 0);
       }
       const active = status.keys?.find(({ keyID }) => keyID === status.activeKeyID);
-      if (active?.signUntilTime) signUntil.set({ namespace, name }, Date.parse(active.signUntilTime) / 1000);
-      if (active?.activeTime) activeSince.set({ namespace, name }, Date.parse(active.activeTime) / 1000);
+      setOrRemove(signUntil, key, active?.signUntilTime);
+      setOrRemove(activeSince, key, active?.activeTime);
+      setOrRemove(nextRotation, key, status.nextRotationTime);
+    },
+    observeTransition({ namespace, name }, before, after) {
+      const [was, is] = [before, after].map((some) => some.find(({ type }) => type === 'RotationOnTime'));
+      if (is?.status !== 'False' || is.reason === was?.reason) return;
+      rotationFailures.inc({ namespace, name, reason: is.reason });
     },
     forgetIssuer({ namespace, name }) {
       for (const type of conditionTypes) condition.remove({ namespace, name, type });
-      for (const gauge of [signUntil, activeSince]) gauge.remove({ namespace, name });
+      for (const gauge of [signUntil, activeSince, nextRotation]) gauge.remove({ namespace, name });
+      for (const reason of Object.keys(reasons.RotationOnTime))
+        rotationFailures.remove({ namespace, name, reason });
     },
   };
 }

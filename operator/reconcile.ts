@@ -4,6 +4,7 @@ import { type IssuerKey, issuerLabel, type MacpAuthIssuer } from './api/names.ts
 import { type Answers, applyChild, applyDerived } from './apply/children.ts';
 import { addFinalizer, cleanUpAfter, finalize } from './apply/finalize.ts';
 import { type KeyringOutcome, settleKeyring } from './apply/keyring.ts';
+import { touchPods } from './apply/touch.ts';
 import { agentSecret, jwksConfigMap } from './build/files.ts';
 import { serverDeployment, serverPodDisruptionBudget, serverService } from './build/server.ts';
 import { type ApiClient, briefly, isStatus } from './cluster/client.ts';
@@ -11,10 +12,11 @@ import { type KubeObject, type Resource, resources } from './cluster/resources.t
 import type { Metrics } from './metrics.ts';
 import type { AskPod } from './observe/probe.ts';
 import type { Children, World } from './observe/world.ts';
+import type { Keyring } from './plan/keyring.ts';
 import { type Judgement, severityOf } from './status/conditions.ts';
 import { recordEvent, transitionEvents } from './status/events.ts';
-import { isReady, judgePublished, judgeServer } from './status/judge.ts';
-import { statusOf } from './status/status.ts';
+import { isReady, judgePublished, judgeRotation, judgeServer } from './status/judge.ts';
+import { type RevocationsOnly, statusOf } from './status/status.ts';
 
 /** Everything that a reconcile needs of the world. */
 export interface Context {
@@ -59,19 +61,20 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     return undefined;
   }
   if (issuerLabel(key).length > maxLabelLength) {
-    await writeStatus(context, cached, { judgements: [nameTooLong(key)] });
+    await writeStatus(context, cached, [nameTooLong(key)]);
     return undefined;
   }
   const issuer = await reporting(context, cached, 'FinalizerFailed', () => addFinalizer(client, cached));
   const children = world.children(key);
-  const keyring = await settleKeyring({ client, issuer, children, now: context.now() });
+  const ready = children.serverPods.filter(isReady);
+  const served = await Promise.all(ready.map(context.askPod));
+  const keyring = await settleKeyring({ client, issuer, children, served, now: context.now() });
   // At once: what happens to a keyring must be told even when status cannot be written.
   for (const event of keyring.events) await recordEvent(client, context.log, issuer, event);
   const failures: unknown[] = keyring.failure === undefined ? [] : [keyring.failure];
 
-  const server = await applyServer(context, issuer, children, keyring, failures);
+  const server = await applyServer(context, issuer, children, failures);
   const distributed = await distribute(context, issuer, children, keyring, failures);
-  const served = await Promise.all(children.serverPods.filter(isReady).map(context.askPod));
   const published = judgePublished(keyring.keyring, served);
 
   const judgements = [
@@ -81,8 +84,10 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     server,
     published,
     distributed,
+    judgeRotation(keyring.rotation),
   ];
-  await writeStatus(context, issuer, { judgements, keyring: keyring.keyring });
+  const known = keyring.keyring ?? { revoked: keyring.revoked ?? [] };
+  await writeStatus(context, issuer, judgements, known);
   if (failures.length > 0) throw failures[0];
   const settled = keyring.keyring === undefined || served.length === 0 || severityOf(published) === 'ok';
   const wait = settled ? settledMs : unsettledMs;
@@ -101,9 +106,7 @@ async function reporting<T>(
     return await step();
   } catch (error) {
     if (error instanceof Superseded) throw error;
-    await writeStatus(context, issuer, {
-      judgements: [{ type: 'Accepted', reason, message: briefly(error) }],
-    });
+    await writeStatus(context, issuer, [{ type: 'Accepted', reason, message: briefly(error) }]);
     throw error;
   }
 }
@@ -115,13 +118,15 @@ const nameTooLong = (key: IssuerKey): Judgement => ({
 });
 
 function accepted({ spec }: MacpAuthIssuer, { keyring }: KeyringOutcome): Judgement {
-  const other = keyring?.keys.find((key) => key.algorithm !== spec.algorithm)?.algorithm;
-  if (other === undefined) return { type: 'Accepted', reason: 'Accepted', message: 'the spec is acted on' };
-  return {
-    type: 'Accepted',
-    reason: 'AlgorithmMismatch',
-    message: `the retained keyring has ${other} keys, which go on signing, but spec.algorithm is ${spec.algorithm}: create the issuer with ${other}`,
-  };
+  const type = 'Accepted';
+  const known = new Set(keyring?.revoked.map(({ kid }) => kid));
+  const unknown =
+    keyring &&
+    spec.rotation.revokedKeyIDs.filter((kid) => !known.has(kid) && !keyring.removedKeyIDs.includes(kid));
+  if (unknown === undefined || unknown.length === 0)
+    return { type, reason: 'Accepted', message: 'the spec is acted on' };
+  const message = `spec.rotation.revokedKeyIDs names keys that this issuer never had: ${unknown.join(', ')}`;
+  return { type, reason: 'UnknownRevokedKey', message };
 }
 
 function judgeCaches(world: World): Judgement {
@@ -139,23 +144,11 @@ async function applyServer(
   { client, sidecarImage, answers }: Context,
   issuer: MacpAuthIssuer,
   children: Children,
-  keyring: KeyringOutcome,
   failures: unknown[],
 ): Promise<Judgement> {
-  const apply = (
-    resource: Resource,
-    desired: KubeObject,
-    observed: KubeObject | undefined,
-    how = applyChild,
-  ) => how({ client, issuer, resource, desired, observed, answers });
+  const apply = (resource: Resource, desired: KubeObject, observed: KubeObject | undefined) =>
+    applyChild({ client, issuer, resource, desired, observed, answers });
   const results = await Promise.allSettled([
-    keyring.publish &&
-      apply(
-        resources.configMaps,
-        jwksConfigMap(issuer, keyring.publish.keys, keyring.publish.revision),
-        children.configMap,
-        applyDerived,
-      ),
     apply(resources.deployments, serverDeployment(issuer, sidecarImage), children.deployment),
     apply(resources.services, serverService(issuer), children.service),
     apply(resources.podDisruptionBudgets, serverPodDisruptionBudget(issuer), children.podDisruptionBudget),
@@ -168,52 +161,57 @@ async function applyServer(
   return { type: 'ServerAvailable', reason, message: briefly(error) };
 }
 
+// First what verifiers need to know, then what sidecars sign with; then their pods are made to look.
 async function distribute(
   { client, answers }: Context,
   issuer: MacpAuthIssuer,
   children: Children,
-  { keyring }: KeyringOutcome,
+  { keyring, publish }: KeyringOutcome,
   failures: unknown[],
 ): Promise<Judgement> {
   const type = 'Distributed';
-  if (!keyring)
-    return { type, reason: 'KeyringNotReady', message: 'waits for the keyring; what was distributed stays' };
+  const { namespace } = issuer.metadata;
+  const apply = (resource: Resource, desired: KubeObject, observed: KubeObject | undefined) =>
+    applyDerived({ client, issuer, resource, desired, observed, answers });
   try {
-    const desired = agentSecret(issuer, issuer.metadata.namespace, keyring);
-    await applyDerived({
-      client,
-      issuer,
-      resource: resources.secrets,
-      desired,
-      observed: children.agentSecret,
-      answers,
-    });
-    return {
-      type,
-      reason: 'AllNamespacesCurrent',
-      message: `Secret ${desired.metadata.name} holds the keys in 1 of 1 namespaces`,
-    };
+    const published =
+      publish !== undefined &&
+      (await apply(
+        resources.configMaps,
+        jwksConfigMap(issuer, publish.keys, publish.revision),
+        children.configMap,
+      ));
+    if (!keyring) {
+      return {
+        type,
+        reason: 'KeyringNotReady',
+        message: 'waits for the keyring; what was distributed stays',
+      };
+    }
+    const desired = agentSecret(issuer, namespace, keyring);
+    const distributed = await apply(resources.secrets, desired, children.agentSecret);
+    if ((published && children.configMap) || (distributed && children.agentSecret)) {
+      await touchPods(client, issuer, namespace, keyring.revision);
+    }
+    const message = `Secret ${desired.metadata.name} holds the keys in 1 of 1 namespaces`;
+    return { type, reason: 'AllNamespacesCurrent', message };
   } catch (error) {
     if (error instanceof Superseded) throw error;
     failures.push(error);
-    const reason = error instanceof NameConflict ? 'AgentSecretNameConflict' : 'AgentSecretWriteFailed';
+    const reason = error instanceof NameConflict ? 'NameConflict' : 'WriteFailed';
     return { type, reason, message: briefly(error) };
   }
-}
-
-interface StatusInput {
-  judgements: readonly Judgement[];
-  keyring?: KeyringOutcome['keyring'];
 }
 
 async function writeStatus(
   context: Context,
   issuer: MacpAuthIssuer,
-  { judgements, keyring }: StatusInput,
+  judgements: readonly Judgement[],
+  known: Keyring | RevocationsOnly = { revoked: [] },
 ): Promise<void> {
   const { client, log, metrics } = context;
   const { name, namespace, resourceVersion } = issuer.metadata;
-  const status = statusOf(issuer, keyring, judgements, context.now());
+  const status = statusOf(issuer, known, judgements, context.now());
   metrics.observeIssuer(issuer.metadata, status);
   if (!sameJSON(status, issuer.status)) {
     const body = {
@@ -230,8 +228,10 @@ async function writeStatus(
       throw error;
     }
   }
-  const transitions = transitionEvents(judgements, issuer.status?.conditions ?? [], status.conditions ?? []);
-  for (const event of transitions) await recordEvent(client, log, issuer, event);
+  const [before, after] = [issuer.status?.conditions ?? [], status.conditions ?? []];
+  metrics.observeTransition(issuer.metadata, before, after);
+  for (const event of transitionEvents(judgements, before, after))
+    await recordEvent(client, log, issuer, event);
 }
 
 // Once for each issuer: without status this is the only place where a person would look.

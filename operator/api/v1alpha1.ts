@@ -13,7 +13,7 @@ export interface MacpAuthIssuerSpec {
    */
   audience: string;
   /**
-   * The signature algorithm (RFC 7518 section 3.1). RS256 keys have 2048 bits. Immutable in this version.
+   * The signature algorithm (RFC 7518 section 3.1). RS256 keys have 2048 bits. A change is a rotation to a key of the new algorithm, once verifiers have had time to fetch it.
    */
   algorithm: 'ES256' | 'RS256';
   /**
@@ -30,21 +30,61 @@ export interface MacpAuthIssuerSpec {
     max: string;
   };
   /**
-   * The life of the signing keys.
+   * The life of the signing keys. Times are Go durations.
    */
   rotation: {
+    /**
+     * The age at which the active key is replaced. A longer one counts from the next key.
+     */
+    interval: string;
     /**
      * The longest time that any verifier keeps the JWKS (the largest MACP_AUTH_JWKS_TTL_SECS of the runtimes), plus that of any HTTP cache before it. A Go duration. The JWKS is served with a max-age of a tenth of it, at most 60s.
      */
     verifierCacheTTL: string;
     /**
-     * How far ahead sidecars are allowed to sign (their key's signUntil); renewed when less than half of it is left. So a sidecar goes on minting for at least half of it while the operator is away or the pod's files are frozen, and then stops. A Go duration.
+     * The longest that a written Secret takes to reach a running pod.
+     */
+    propagation: string;
+    /**
+     * The largest difference between any two clocks of nodes, operator and verifiers.
+     */
+    clockSkew: string;
+    /**
+     * For how long after its interval a key may still sign (its signUntil): so long the operator may be away, or a pod's files frozen, before the sidecar there stops minting. When a rotation is held up and less than half of it is left, signUntil moves later. A Go duration.
      */
     grace: string;
     /**
-     * A token such as a date. A new value is the consent that an issuer waits for whose conditions say KeyringLost or KeyringStale, and that nothing else gives: to go on with the keys that are left, or with new ones.
+     * A token such as a date. Any new value asks for one rotation now. It is also the consent that an issuer waits for whose conditions say KeyringLost or KeyringStale: to go on with the keys that are left, or with new ones.
      */
     rotateNow: string;
+    /**
+     * The `kid`s of keys that are withdrawn at once and for good. Taking one out of the list restores nothing.
+     *
+     * @maxItems 256
+     */
+    revokedKeyIDs: string[];
+  };
+  /**
+   * Begin with an existing private key, in a migration from a service that was given it as MACP_AUTH_SIGNING_KEY_JSON. It is read once. While the field is set nothing rotates and the key is not withdrawn; removing it says that the migration is over. It cannot be added later.
+   */
+  importKey?: {
+    /**
+     * Where the private JWK (RFC 7517) lies, in the issuer's namespace.
+     */
+    secretRef: {
+      /**
+       * Name of the Secret.
+       */
+      name: string;
+      /**
+       * Member of its data.
+       */
+      key: string;
+    };
+    /**
+     * The longest lifetime of a token that the old service allowed. A Go duration.
+     */
+    maxTTL: string;
   };
   /**
    * What becomes of the keyring Secret when the issuer is deleted. With Retain it stays, and an issuer of the same name goes on with the same keys.
@@ -188,9 +228,9 @@ export interface MacpAuthIssuerStatus {
      */
     algorithm: string;
     /**
-     * Next has never signed, Active signs, Retired no longer signs while its last tokens may live.
+     * Next has never signed, Active signs, Retired no longer signs while its last tokens may live, Revoked was withdrawn for good.
      */
-    state: 'Next' | 'Active' | 'Retired';
+    state: 'Next' | 'Active' | 'Retired' | 'Revoked';
     /**
      * From when it signs.
      */
@@ -200,10 +240,30 @@ export interface MacpAuthIssuerStatus {
      */
     signUntilTime?: string;
     /**
-     * When it leaves the JWKS.
+     * When it leaves the JWKS
      */
     removalTime?: string;
+    /**
+     * From when revoking a retired key refuses no token of a sidecar that follows.
+     */
+    safeToRevokeTime?: string;
+    /**
+     * From when every healthy verifier accepts the active key, where it had to sign before verifiers had time to fetch it.
+     */
+    acceptedFromTime?: string;
+    /**
+     * From when no healthy verifier accepts a revoked key.
+     */
+    revokedSafeTime?: string;
+    /**
+     * The same for a verifier that cannot fetch the JWKS meanwhile.
+     */
+    revokedSafeAtWorstTime?: string;
   }[];
+  /**
+   * When the active key is due to be replaced, or when the next one takes over once that is decided.
+   */
+  nextRotationTime?: string;
   /**
    * The revision of the keyring that was last seen; a keyring with a lower one is an old copy.
    */
@@ -212,4 +272,8 @@ export interface MacpAuthIssuerStatus {
    * The value of spec.rotation.rotateNow that was last acted on.
    */
   handledRotateNow?: string;
+  /**
+   * The value of spec.rotation.rotateNow that was last seen while the keyring was whole. Where it is lost or stale, only another value is consent to go on.
+   */
+  observedRotateNow?: string;
 }

@@ -57,18 +57,20 @@ export async function applyChild(request: ApplyRequest): Promise<void> {
  * As {@link applyChild}, for an object that derives from the keyring: it is created by POST and updated with its
  * resourceVersion, and never goes back to a lower revision, so that a paused operator cannot undo a newer state.
  *
+ * Resolves with whether it was written.
+ *
  * @throws NameConflict when the name is taken by an object that is not this issuer's
  * @throws Superseded when it derives from a newer keyring, or changed meanwhile
  */
-export async function applyDerived(request: ApplyRequest): Promise<void> {
+export async function applyDerived(request: ApplyRequest): Promise<boolean> {
   const { client, issuer, resource, observed } = request;
   const desired = withHash(request.desired);
-  if (observed && isSettled(request, observed, desired)) return;
+  if (observed && isSettled(request, observed, desired)) return false;
   const { namespace, name } = desired.metadata;
   if (!observed) {
     try {
       remember(request, desired, await client.create(resource, namespace, desired));
-      return;
+      return true;
     } catch (error) {
       // It exists already: the cache lags, or lacks it since it is a stranger's.
       if (!isStatus(error, 409)) throw error;
@@ -77,7 +79,7 @@ export async function applyDerived(request: ApplyRequest): Promise<void> {
   const current = await client.find(resource, namespace, name);
   if (!current) throw new Superseded(`${resource.kind} ${name} went away meanwhile`);
   refuseForeign(current, desired, issuer);
-  if (isSettled(request, current, desired)) return;
+  if (isSettled(request, current, desired)) return false;
   if (revisionOf(current) > revisionOf(desired)) {
     throw new Superseded(`${resource.kind} ${name} derives from a newer keyring`);
   }
@@ -85,6 +87,7 @@ export async function applyDerived(request: ApplyRequest): Promise<void> {
     const { uid, resourceVersion } = await disown(client, resource, current, desired);
     const metadata = { ...desired.metadata, uid, resourceVersion };
     remember(request, desired, await client.apply(resource, { ...desired, metadata } as KubeObject));
+    return true;
   } catch (error) {
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;

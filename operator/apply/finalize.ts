@@ -5,7 +5,7 @@ import { type ApiClient, isNamespaceTerminating, isStatus } from '../cluster/cli
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import { observeKeyring } from '../observe/keyring.ts';
 import { noChildren } from '../observe/world.ts';
-import { nothingTellsOfKeys } from '../plan/planner.ts';
+import { nothingTellsOfKeys } from '../plan/recovery.ts';
 import type { IssuerEvent } from '../status/events.ts';
 import { settleKeyring } from './keyring.ts';
 
@@ -55,7 +55,7 @@ async function whyNotRetained(
 ): Promise<string | undefined> {
   const { observed, traces } = await observeKeyring(client, issuer);
   if (observed.state === 'absent' && nothingTellsOfKeys(traces)) return undefined;
-  const outcome = await settleKeyring({ client, issuer, children: noChildren, now });
+  const outcome = await settleKeyring({ client, issuer, children: noChildren, served: [], now });
   // In a namespace that goes, nothing can be created, and nothing has to be kept.
   if (isNamespaceTerminating(outcome.failure)) return undefined;
   if (outcome.failure !== undefined) throw outcome.failure;

@@ -7,8 +7,11 @@ import { resources } from '../cluster/resources.ts';
 import { glanceAtKeyring, type KeyringObservation, keyPolicy, observeKeyring } from '../observe/keyring.ts';
 import type { Children } from '../observe/world.ts';
 import { generateKey } from '../plan/generate.ts';
-import { type Keyring, type NewKey, publicKeys } from '../plan/keyring.ts';
+import { type Keyring, type NewKey, publicKeys, type RevokedKey } from '../plan/keyring.ts';
 import { type KeyringChange, type Plan, plan } from '../plan/planner.ts';
+import type { RotationState } from '../plan/rotation.ts';
+import { observeServers, type ServerAnswer } from '../plan/servers.ts';
+import { keyEvents, revocationEvents } from '../status/changes.ts';
 import type { Judgement } from '../status/conditions.ts';
 import type { IssuerEvent } from '../status/events.ts';
 
@@ -18,6 +21,10 @@ export interface KeyringOutcome {
   events: IssuerEvent[];
   /** The keyring as it was persisted; undefined while it may not be relied on. */
   keyring?: Keyring;
+  /** Where the rotation stands. */
+  rotation?: RotationState;
+  /** The revocations that hold while there is no keyring to keep them. */
+  revoked?: RevokedKey[];
   /** What to publish; undefined: leave what is published. */
   publish?: { keys: readonly PublicJWK[]; revision: number };
   /** When the keyring needs something next. */
@@ -29,6 +36,7 @@ export interface KeyringOutcome {
 }
 
 interface SettleRequest {
+  served: readonly ServerAnswer[];
   client: ApiClient;
   issuer: MacpAuthIssuer;
   children: Children;
@@ -40,27 +48,22 @@ interface SettleRequest {
  *
  * @throws Superseded when another operator wrote it meanwhile
  */
-export async function settleKeyring({
-  client,
-  issuer,
-  children,
-  now,
-}: SettleRequest): Promise<KeyringOutcome> {
+export async function settleKeyring(request: SettleRequest): Promise<KeyringOutcome> {
+  const { client, issuer, children } = request;
   try {
     const glance = await glanceAtKeyring(client, issuer, children);
-    const settled = glance && !glance.foreign && planFor(issuer, glance, now, []);
+    const settled = glance && !glance.foreign && planFor(request, glance, []);
     if (settled && settled.action === 'keep') return current(settled, []);
     const observation = await observeKeyring(client, issuer);
     if (observation.foreign) return nameConflict(issuer);
     const waits = observation.observed.state === 'absent' && observation.traces.distributed.length === 0;
     if (observation.predecessorLingers && waits) return waitForCollector();
-    const decision = await planWithKeys(issuer, observation, now);
+    const decision = await planWithKeys(request, observation);
     if (decision.action === 'hold') return hold(issuer, decision, observation);
-    if (decision.action === 'write') await persist(client, issuer, decision.keyring, observation);
-    return current(
-      decision,
-      decision.action === 'write' ? changeEvents(decision.change, decision.keyring) : [],
-    );
+    if (decision.action === 'keep') return current(decision, []);
+    await persist(client, issuer, decision.keyring, observation);
+    const { change, before, keyring } = decision;
+    return current(decision, [...changeEvents(change, keyring), ...keyEvents(before, keyring, request.now)]);
   } catch (error) {
     if (error instanceof Superseded) throw error;
     const message = `the keyring Secret could not be read or written: ${briefly(error)}`;
@@ -76,29 +79,33 @@ const current = (decision: Extract<Plan, { keyring: Keyring }>, events: IssuerEv
   judgement: { type: 'KeyringReady', reason: 'KeyringComplete', message: complete(decision.keyring) },
   events,
   keyring: decision.keyring,
+  rotation: decision.rotation,
   publish: { keys: publicKeys(decision.keyring), revision: decision.keyring.revision },
   wakeAt: decision.wakeAt,
 });
 
-const planFor = (
-  issuer: MacpAuthIssuer,
-  { observed, traces }: KeyringObservation,
-  now: number,
+function planFor(
+  { issuer, served, now }: SettleRequest,
+  { observed, traces, imported }: KeyringObservation,
   newKeys: readonly NewKey[],
-): Plan => plan({ policy: keyPolicy(issuer), observed, traces, now, newKeys });
+): Plan {
+  const servers = observeServers(served, observed.state === 'present' ? observed.keyring : undefined);
+  const policy = keyPolicy(issuer);
+  return plan({ policy, observed, traces, servers, now, newKeys, ...(imported && { imported }) });
+}
 
+// Keys are made only once the plan is known to need them: RSA keys take long.
 async function planWithKeys(
-  issuer: MacpAuthIssuer,
+  request: SettleRequest,
   observation: KeyringObservation,
-  now: number,
 ): Promise<Exclude<Plan, { action: 'needKeys' }>> {
-  const first = planFor(issuer, observation, now, []);
-  if (first.action !== 'needKeys') return first;
-  const { algorithm, count } = first;
-  const newKeys = await Promise.all(Array.from({ length: count }, () => generateKey(algorithm)));
-  const second = planFor(issuer, observation, now, newKeys);
-  if (second.action === 'needKeys') throw new Error('the plan asks for more keys than it said');
-  return second;
+  const newKeys: NewKey[] = [];
+  for (;;) {
+    const decision = planFor(request, observation, newKeys);
+    if (decision.action !== 'needKeys') return decision;
+    const { algorithm, count } = decision;
+    newKeys.push(...(await Promise.all(Array.from({ length: count }, () => generateKey(algorithm)))));
+  }
 }
 
 async function persist(
@@ -130,12 +137,17 @@ function hold(
   const advice = {
     KeyringLost: `restore Secret ${keyring} from a backup, ${consent} new keys`,
     KeyringStale: `restore the newest copy of Secret ${keyring}, ${consent} this one and the keys that agents hold`,
+    ImportFailed: 'correct the Secret, or create the issuer without spec.importKey',
+    ImportMismatch: `delete Secret ${keyring} if its keys are not needed, or remove spec.importKey`,
     KeyringUnreadable: `restore Secret ${keyring} from a backup${traces.distributed.length > 0 ? ', or delete it to rebuild it from what agents hold' : ''}`,
   }[decision.reason];
   const message = `${decision.problem}; what is published and distributed stays. To mend it: ${advice}`;
   return {
     judgement: { type: 'KeyringReady', reason: decision.reason, message },
-    events: [],
+    events: revocationEvents(traces.revoked, decision.revoked),
+    revoked: decision.revoked,
+    // Nothing tells when the Secret to import is there.
+    ...(decision.reason === 'ImportFailed' && { failure: new Error(message) }),
     ...(decision.publish && { publish: { keys: decision.publish, revision: Math.max(1, traces.revision) } }),
   };
 }
@@ -163,6 +175,8 @@ function changeEvents(change: KeyringChange, keyring: Keyring): IssuerEvent[] {
   switch (change) {
     case 'KeyringCreated':
       return [{ type: 'Normal', reason: change, note: `the keyring was created; ${kids}` }];
+    case 'KeyringImported':
+      return [{ type: 'Normal', reason: change, note: `the keyring begins with the imported key; ${kids}` }];
     case 'KeyringRebuilt':
       return [
         {

@@ -9,7 +9,7 @@ import { type PublicJWK, publicJWKS } from '../../sidecar/contract/jwk.ts';
 import { durationMs } from '../api/duration.ts';
 import { type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
-import { type Keyring, publicKeys } from '../plan/keyring.ts';
+import { isSigning, type Keyring, publicKeys } from '../plan/keyring.ts';
 import { commonLabels, ownerReference, revisionAnnotation } from './metadata.ts';
 
 /** Types of our Secrets. A Secret's type is immutable, so it tells ours from a stranger's of the same name. */
@@ -84,19 +84,14 @@ export function agentSecret(issuer: MacpAuthIssuer, namespace: string, keyring: 
 
 // Spares stay in the issuer's namespace until their switch is committed.
 function signingKeys(keyring: Keyring, graceMs: number): SigningKey[] {
-  return keyring.keys.flatMap((key) => {
-    if (!key.privateKey || key.activateAt === undefined || key.signUntil === undefined) return [];
-    return [
-      {
-        kid: key.kid,
-        alg: key.algorithm,
-        privateKey: key.privateKey,
-        activateAt: new Date(key.activateAt).toISOString(),
-        signUntil: new Date(key.signUntil).toISOString(),
-        warnFrom: new Date(key.signUntil - graceMs / 2).toISOString(),
-      },
-    ];
-  });
+  return keyring.keys.filter(isSigning).map((key) => ({
+    kid: key.kid,
+    alg: key.algorithm,
+    privateKey: key.privateKey,
+    activateAt: new Date(key.activateAt).toISOString(),
+    signUntil: new Date(key.signUntil).toISOString(),
+    warnFrom: new Date(key.signUntil - graceMs / 2).toISOString(),
+  }));
 }
 
 /** The public keys in a JWKS ConfigMap; none where it cannot be read. */

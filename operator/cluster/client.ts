@@ -178,20 +178,15 @@ export class ApiClient {
     }
   }
 
-  /** GET to a pod through the API server's proxy: the body as text. */
-  async getFromPod(
+  /** GET to a pod through the API server's proxy: the pod's own answer. */
+  getFromPod(
     namespace: string,
     pod: string,
     port: number,
     path: string,
     signal: AbortSignal,
-  ): Promise<string> {
-    const response = await this.open(
-      'GET',
-      `/api/v1/namespaces/${namespace}/pods/${pod}:${port}/proxy${path}`,
-      { signal },
-    );
-    return text(response);
+  ): Promise<http.IncomingMessage> {
+    return this.open('GET', `/api/v1/namespaces/${namespace}/pods/${pod}:${port}/proxy${path}`, { signal });
   }
 }
 

@@ -1,9 +1,11 @@
-import type { PublicJWK } from '../../sidecar/contract/jwk.ts';
+import type { Algorithm, PublicJWK } from '../../sidecar/contract/jwk.ts';
 import { durationMs } from '../api/duration.ts';
 import { Superseded } from '../api/errors.ts';
 import { type MacpAuthIssuer, objectNames } from '../api/names.ts';
+import type { MacpAuthIssuerStatus } from '../api/v1alpha1.ts';
 import {
   fromBase64,
+  jwksMaxAgeSeconds,
   readDistributed,
   readDistributedJWKS,
   readPublished,
@@ -13,10 +15,15 @@ import { isOurs, revisionOf } from '../build/metadata.ts';
 import type { ApiClient } from '../cluster/client.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import { decodeKeyring, keyringFile } from '../plan/codec.ts';
-import { uniteByKid } from '../plan/keyring.ts';
-import type { KeyPolicy, ObservedKeyring, Traces } from '../plan/planner.ts';
-import { isGenuine } from '../plan/thumbprint.ts';
+import { type ImportOutcome, readImportedKey } from '../plan/import.ts';
+import { type RevokedKey, uniteByKid } from '../plan/keyring.ts';
+import type { ObservedKeyring } from '../plan/planner.ts';
+import type { KeyPolicy } from '../plan/policy.ts';
+import type { Traces } from '../plan/recovery.ts';
+import { isGenuine, thumbprint } from '../plan/thumbprint.ts';
 import type { Children } from './world.ts';
+
+type StatusKey = NonNullable<MacpAuthIssuerStatus['keys']>[number];
 
 /** What was found about an issuer's keyring. */
 export interface KeyringObservation {
@@ -26,17 +33,29 @@ export interface KeyringObservation {
   foreign: boolean;
   observed: ObservedKeyring;
   traces: Traces;
+  /** The key to import, where one is asked for and was not imported yet. */
+  imported?: ImportOutcome;
   /** A JWKS ConfigMap of an earlier issuer of this name is still being collected. */
   predecessorLingers: boolean;
 }
 
 /** What of the spec decides about keys. */
-export const keyPolicy = ({ spec }: MacpAuthIssuer): KeyPolicy => ({
-  algorithm: spec.algorithm,
-  maxTTLMs: durationMs(spec.ttl.max),
-  graceMs: durationMs(spec.rotation.grace),
-  rotateNow: spec.rotation.rotateNow,
-});
+export const keyPolicy = (issuer: MacpAuthIssuer): KeyPolicy => {
+  const { algorithm, ttl, rotation, importKey } = issuer.spec;
+  return {
+    algorithm,
+    maxTTLMs: durationMs(ttl.max),
+    intervalMs: durationMs(rotation.interval),
+    verifierCacheTTLMs: durationMs(rotation.verifierCacheTTL),
+    maxAgeMs: jwksMaxAgeSeconds(issuer) * 1000,
+    propagationMs: durationMs(rotation.propagation),
+    clockSkewMs: durationMs(rotation.clockSkew),
+    graceMs: durationMs(rotation.grace),
+    rotateNow: rotation.rotateNow,
+    revokedKeyIDs: rotation.revokedKeyIDs,
+    ...(importKey && { importMaxTTLMs: durationMs(importKey.maxTTL) }),
+  };
+};
 
 /**
  * Reads the keyring live, past every cache, after what tells of it was read live too: a cache that lacks something
@@ -59,7 +78,9 @@ export async function observeKeyring(client: ApiClient, issuer: MacpAuthIssuer):
   const owners = configMap?.metadata.ownerReferences ?? [];
   const ownedByOther = owners.length > 0 && owners.every((owner) => owner.uid !== uid);
   const keyring = await client.find(resources.secrets, namespace, names.keyring);
-  return observation(keyring, tracesOf(current, configMap, agentSecret), ownedByOther);
+  const found = observation(keyring, tracesOf(current, configMap, agentSecret), ownedByOther);
+  const imported = await observeImport(client, current, found.observed);
+  return { ...found, ...(imported && { imported }) };
 }
 
 /**
@@ -76,6 +97,26 @@ export async function glanceAtKeyring(
   const { namespace } = issuer.metadata;
   const keyring = await client.find(resources.secrets, namespace, objectNames(issuer.metadata).keyring);
   return observation(keyring, traces, false);
+}
+
+async function observeImport(
+  client: ApiClient,
+  { metadata, spec, status }: MacpAuthIssuer,
+  observed: ObservedKeyring,
+): Promise<ImportOutcome | undefined> {
+  if (!spec.importKey) return undefined;
+  const wasImported = observed.state === 'present' && observed.keyring.importedKeyID !== undefined;
+  // A new issuer that finds a retained keyring may ask for another key than the one that began it.
+  if (wasImported && status?.keyringRevision !== undefined) return undefined;
+  const { name, key } = spec.importKey.secretRef;
+  const secret = await client.find(resources.secrets, metadata.namespace, name);
+  if (!secret) return { problem: `Secret ${name}, from which to import, does not exist` };
+  const text = fromBase64((secret.data as Record<string, string> | undefined)?.[key]);
+  if (text === undefined) return { problem: `Secret ${name}, from which to import, has no data.${key}` };
+  const outcome = readImportedKey(text);
+  return 'problem' in outcome
+    ? { problem: `the key in data.${key} of Secret ${name} cannot be imported: ${outcome.problem}` }
+    : outcome;
 }
 
 function observation(
@@ -107,15 +148,32 @@ function tracesOf(
   const distributed = agentSecret?.type === secretTypes.agent ? agentSecret : undefined;
   // Where status tells which keys there are, a key that somebody else wrote among them is none of them.
   const isKnown = ({ kid }: PublicJWK) => keys.length === 0 || keys.some(({ keyID }) => keyID === kid);
+  const held = readDistributed(distributed);
+  // An imported key may bear a name that only looks like a thumbprint.
+  const isHeld = (key: PublicJWK) =>
+    held.some(({ kid, privateKey }) => kid === key.kid && thumbprint(privateKey) === thumbprint(key));
   const times = keys.flatMap(({ signUntilTime, removalTime }) => [signUntilTime, removalTime]);
   return {
     revision: Math.max(status?.keyringRevision ?? 0, revisionOf(published), revisionOf(distributed)),
-    statusKeyIDs: keys.map(({ keyID }) => keyID),
+    statusKeyIDs: keys.filter(({ state }) => state !== 'Revoked').map(({ keyID }) => keyID),
     statusSignUntil: Math.max(0, ...times.map((time) => Date.parse(time ?? '') || 0)),
+    revoked: keys.filter(({ state }) => state === 'Revoked').map(revokedKey),
     handledRotateNow: status?.handledRotateNow,
+    observedRotateNow: status?.observedRotateNow,
     published: uniteByKid(readPublished(published), readDistributedJWKS(distributed)).filter(
-      (key) => isKnown(key) && isGenuine(key),
+      (key) => isKnown(key) && (isGenuine(key) || isHeld(key)),
     ),
-    distributed: readDistributed(distributed),
+    distributed: held,
+  };
+}
+
+function revokedKey(key: StatusKey): RevokedKey {
+  const instant = (text: string | undefined) => (text === undefined ? 0 : Date.parse(text));
+  return {
+    kid: key.keyID,
+    algorithm: key.algorithm as Algorithm,
+    revokedAt: instant(key.removalTime),
+    safeAt: instant(key.revokedSafeTime),
+    safeAtWorst: instant(key.revokedSafeAtWorstTime),
   };
 }

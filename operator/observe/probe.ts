@@ -2,18 +2,16 @@ import http from 'node:http';
 import { jwksPath, serverPorts } from '../build/server.ts';
 import { type ApiClient, ApiError } from '../cluster/client.ts';
 import type { KubeObject } from '../cluster/resources.ts';
-
-/** What a server pod answered: the kids that it serves, or why it gave none. */
-export type ServedKeys = { pod: string; kids: string[] } | { pod: string; problem: string };
+import type { ServedKey, ServerAnswer } from '../plan/servers.ts';
 
 /** Asks a server pod for its JWKS. */
-export type AskPod = (pod: KubeObject) => Promise<ServedKeys>;
+export type AskPod = (pod: KubeObject) => Promise<ServerAnswer>;
 
 const timeoutMs = 3_000;
 // A JWKS with 64 RSA keys has about 30 KiB.
 const maxBytes = 1_048_576;
 
-type Fetch = (pod: KubeObject, signal: AbortSignal) => Promise<string>;
+type Fetch = (pod: KubeObject, signal: AbortSignal) => Promise<http.IncomingMessage>;
 
 /** Asks pods at their own address. */
 export const askDirectly = (): AskPod =>
@@ -26,7 +24,7 @@ export const askDirectly = (): AskPod =>
         .on('error', reject);
     });
     if (response.statusCode !== 200) throw new Error(`it answered ${response.statusCode}`);
-    return limitedText(response);
+    return response;
   });
 
 /** Asks pods through the API server's proxy, for an operator that has no route to them. */
@@ -39,15 +37,28 @@ function asking(fetchFrom: Fetch): AskPod {
   return async (pod) => {
     const { name } = pod.metadata;
     try {
-      const { keys } = JSON.parse(await fetchFrom(pod, AbortSignal.timeout(timeoutMs))) as {
-        keys: { kid?: unknown }[];
-      };
+      const asked = Date.now();
+      const response = await fetchFrom(pod, AbortSignal.timeout(timeoutMs));
+      const answered = Date.now();
+      const { keys } = JSON.parse(await limitedText(response)) as { keys: ServedKey[] };
       if (!keys.every(({ kid }) => typeof kid === 'string')) throw new TypeError('a key has no kid');
-      return { pod: name, kids: keys.map(({ kid }) => kid as string) };
+      const date = Date.parse(response.headers.date ?? '');
+      return {
+        pod: name,
+        keys: keys.map(({ kid, kty, crv, x, y, n, e }) => ({ kid, kty, crv, x, y, n, e })),
+        clockDifferenceMs: differenceMs(date, asked, answered),
+      };
     } catch (error) {
       return { pod: name, problem: explain(error) };
     }
   };
+}
+
+/** The smallest difference that explains a `Date` in whole seconds, seen between two instants of our clock. */
+function differenceMs(date: number, asked: number, answered: number): number {
+  if (Number.isNaN(date)) return 0;
+  if (date > answered) return date - answered;
+  return Math.min(0, date + 999 - asked);
 }
 
 // A pod that answers without end must not fill the operator's memory.

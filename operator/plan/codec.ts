@@ -8,7 +8,7 @@ import {
   publicHalf,
   publicJWKS,
 } from '../../sidecar/contract/jwk.ts';
-import type { Keyring, KeyringKey } from './keyring.ts';
+import type { Keyring, KeyringKey, RevokedKey } from './keyring.ts';
 
 /** Name of the keyring's member in the Secret's data. */
 export const keyringFile = 'keyring.json';
@@ -21,10 +21,22 @@ const storedKey = z.object({
   publicKey: publicJWKS.shape.keys.element,
   privateKey: privateJWK.optional(),
   createdAt: instant,
+  servedSince: instant.optional(),
   activateAt: instant.optional(),
   signUntil: instant.optional(),
   maxTTLSeconds: z.number().positive().optional(),
+  acceptedFrom: instant.optional(),
+  distributedAt: instant.optional(),
+  rotateNow: z.string().optional(),
   removeAt: instant.optional(),
+});
+
+const storedRevocation = z.object({
+  kid: z.string().min(1),
+  algorithm: z.enum(algorithms),
+  revokedAt: instant,
+  safeAt: instant,
+  safeAtWorst: instant,
 });
 
 const storedKeyring = z.object({
@@ -35,25 +47,53 @@ const storedKeyring = z.object({
     .min(1)
     .refine((keys) => new Set(keys.map(({ kid }) => kid)).size === keys.length, 'has a kid twice'),
   removedKeyIDs: z.array(z.string()),
+  revoked: z.array(storedRevocation),
   handledRotateNow: z.string(),
+  importedKeyID: z.string().optional(),
 });
 
 const toRFC3339 = (ms: number): string => new Date(ms).toISOString();
-const optional = <T, U>(value: T | undefined, map: (value: T) => U): U | undefined =>
-  value === undefined ? undefined : map(value);
+
+const keyTimes = [
+  'createdAt',
+  'servedSince',
+  'activateAt',
+  'signUntil',
+  'acceptedFrom',
+  'distributedAt',
+  'removeAt',
+];
+const revocationTimes = ['revokedAt', 'safeAt', 'safeAtWorst'];
+
+// Members that are absent stay absent: an explicit undefined would make equal keyrings differ.
+function mapTimes<From>(
+  object: object,
+  times: readonly string[],
+  map: (time: From) => unknown,
+): Record<string, unknown> {
+  const present = Object.entries(object).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(
+    present.map(([name, value]) => [name, times.includes(name) ? map(value) : value]),
+  );
+}
 
 /** The keyring as the text that the Secret holds; instants in RFC 3339. */
 export function encodeKeyring(keyring: Keyring): string {
-  const { revision, removedKeyIDs, handledRotateNow } = keyring;
+  const { revision, removedKeyIDs, handledRotateNow, importedKeyID } = keyring;
+  const revoked = keyring.revoked.map((key) => mapTimes(key, revocationTimes, toRFC3339));
   const keys = keyring.keys.map(({ maxTTLMs, ...key }) => ({
-    ...key,
-    createdAt: toRFC3339(key.createdAt),
-    activateAt: optional(key.activateAt, toRFC3339),
-    signUntil: optional(key.signUntil, toRFC3339),
-    maxTTLSeconds: optional(maxTTLMs, (ms) => ms / 1000),
-    removeAt: optional(key.removeAt, toRFC3339),
+    ...mapTimes(key, keyTimes, toRFC3339),
+    ...(maxTTLMs !== undefined && { maxTTLSeconds: maxTTLMs / 1000 }),
   }));
-  return JSON.stringify({ formatVersion: 1, revision, keys, removedKeyIDs, handledRotateNow });
+  return JSON.stringify({
+    formatVersion: 1,
+    revision,
+    keys,
+    removedKeyIDs,
+    revoked,
+    handledRotateNow,
+    importedKeyID,
+  });
 }
 
 /** A keyring, or what is wrong with the text that should be one; the problem names members, never their values. */
@@ -78,24 +118,16 @@ export function decodeKeyring(text: string | undefined): DecodedKeyring {
       problem: `data.${keyringFile}: keys.${mismatch} private key, public key, kid and algorithm do not belong together`,
     };
   }
-  const keys = parsed.data.keys.map(({ maxTTLSeconds, ...key }): KeyringKey => {
-    const times = {
-      activateAt: optional(key.activateAt, Date.parse),
-      signUntil: optional(key.signUntil, Date.parse),
-      maxTTLMs: optional(maxTTLSeconds, (seconds) => Math.round(seconds * 1000)),
-      removeAt: optional(key.removeAt, Date.parse),
-    };
-    return {
-      ...withoutUndefined(key),
-      createdAt: Date.parse(key.createdAt),
-      ...withoutUndefined(times),
-    } as KeyringKey;
-  });
-  return { keyring: { revision, keys, removedKeyIDs, handledRotateNow } };
-}
-
-function withoutUndefined<T extends object>(object: T): Partial<T> {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Partial<T>;
+  const keys = parsed.data.keys.map(({ maxTTLSeconds, ...key }) => ({
+    ...mapTimes(key, keyTimes, Date.parse),
+    ...(maxTTLSeconds !== undefined && { maxTTLMs: Math.round(maxTTLSeconds * 1000) }),
+  })) as KeyringKey[];
+  const revoked = parsed.data.revoked.map((key) =>
+    mapTimes(key, revocationTimes, Date.parse),
+  ) as unknown as RevokedKey[];
+  const { importedKeyID } = parsed.data;
+  const imported = importedKeyID === undefined ? {} : { importedKeyID };
+  return { keyring: { revision, keys, removedKeyIDs, revoked, handledRotateNow, ...imported } };
 }
 
 function parseJSON(text: string): unknown {
@@ -122,8 +154,8 @@ function belongTogether(key: z.infer<typeof storedKey>): boolean {
   return worksWith(privateKey, publicKey);
 }
 
-// The members may agree although `d` was damaged: only a signature tells.
-function worksWith(privateKey: PrivateJWK, publicKey: PublicJWK): boolean {
+/** Whether a signature of the private key verifies with the public one: members may agree although `d` was damaged. */
+export function worksWith(privateKey: PrivateJWK, publicKey: PublicJWK): boolean {
   try {
     const data = Buffer.from('probe');
     const signature = sign('sha256', data, createPrivateKey({ key: privateKey, format: 'jwk' }));

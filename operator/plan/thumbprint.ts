@@ -1,19 +1,28 @@
 import { createHash } from 'node:crypto';
-import type { PublicJWK } from '../../sidecar/contract/jwk.ts';
 
 // SHA-256 in base64url.
 const thumbprintLength = 43;
+
+/** The members of a public key of which its thumbprint is made; of others than EC and RSA keys none. */
+export interface PublicMembers {
+  kty?: unknown;
+  crv?: unknown;
+  x?: unknown;
+  y?: unknown;
+  n?: unknown;
+  e?: unknown;
+}
+
+/** The SHA-256 thumbprint of a public key (RFC 7638 section 3), in base64url. */
+export function thumbprint({ kty, crv, x, y, n, e }: PublicMembers): string {
+  // The required members in lexicographic order.
+  const members = kty === 'EC' ? { crv, kty, x, y } : { e, kty, n };
+  return createHash('sha256').update(JSON.stringify(members)).digest('base64url');
+}
 
 /**
  * Whether nobody can have put another key under this name: a `kid` that looks like an RFC 7638 thumbprint has to be
  * the key's. A name that was given by hand proves nothing.
  */
-export function isGenuine(key: PublicJWK): boolean {
-  if (key.kid.length !== thumbprintLength) return true;
-  // The required members in lexicographic order (RFC 7638 section 3.2).
-  const members =
-    key.kty === 'EC'
-      ? { crv: key.crv, kty: key.kty, x: key.x, y: key.y }
-      : { e: key.e, kty: key.kty, n: key.n };
-  return createHash('sha256').update(JSON.stringify(members)).digest('base64url') === key.kid;
-}
+export const isGenuine = (key: PublicMembers & { kid: string }): boolean =>
+  key.kid.length !== thumbprintLength || thumbprint(key) === key.kid;

@@ -5,8 +5,8 @@ export type Condition = NonNullable<MacpAuthIssuerStatus['conditions']>[number];
 
 /**
  * The reasons of each condition, and what each means. `ok`: the condition is True. `wait`: it is False and passes by
- * itself. `problem`: it is False until a person acts, which a Warning Event says. `warning`: the same, but the issuer
- * works all the same and is Ready.
+ * itself. `info`: the same, but the issuer is Ready all the same. `problem`: it is False until a person acts, which a
+ * Warning Event says. `warning`: the same, but the issuer works on and is Ready.
  *
  * `Ready` sums the others up and carries the reason of the first that keeps it from being so.
  */
@@ -17,7 +17,7 @@ export const reasons = {
   Accepted: {
     Accepted: 'ok',
     NameTooLong: 'problem',
-    AlgorithmMismatch: 'problem',
+    UnknownRevokedKey: 'warning',
     FinalizerFailed: 'problem',
     DeletionBlocked: 'problem',
   },
@@ -27,6 +27,8 @@ export const reasons = {
     KeyringLost: 'problem',
     KeyringStale: 'problem',
     KeyringUnreadable: 'problem',
+    ImportFailed: 'problem',
+    ImportMismatch: 'problem',
     KeyringNameConflict: 'problem',
     KeyringAccessFailed: 'problem',
     WaitingForGarbageCollection: 'wait',
@@ -44,16 +46,30 @@ export const reasons = {
   Published: {
     AllServersCurrent: 'ok',
     NoServerReady: 'wait',
+    ServersUpdating: 'info',
     ServersBehind: 'wait',
     ServersUnreachable: 'problem',
     UnknownKeyServed: 'problem',
+    RevokedKeyServed: 'problem',
     KeyringNotReady: 'wait',
   },
-  /** The agent Secrets hold the keys of the keyring. */
+  /** A rotation that is due happens. One that only waits for verifiers makes no issuer unready. */
+  RotationOnTime: {
+    NotDue: 'ok',
+    ImportUnderWay: 'ok',
+    SwitchCommitted: 'ok',
+    WaitingForVerifiers: 'info',
+    WaitingForServers: 'info',
+    UnknownKeyServed: 'problem',
+    ClocksDiffer: 'problem',
+    TooManyKeys: 'problem',
+    KeyringNotReady: 'info',
+  },
+  /** The JWKS ConfigMap and the agent Secrets hold the keys of the keyring. */
   Distributed: {
     AllNamespacesCurrent: 'ok',
-    AgentSecretNameConflict: 'problem',
-    AgentSecretWriteFailed: 'problem',
+    NameConflict: 'problem',
+    WriteFailed: 'problem',
     KeyringNotReady: 'wait',
   },
 } as const;
@@ -70,7 +86,7 @@ export type Judgement<Type extends ConditionType = ConditionType> = {
 }[Type];
 
 /** What a reason means. */
-export type Severity = 'ok' | 'warning' | 'wait' | 'problem';
+export type Severity = 'ok' | 'info' | 'warning' | 'wait' | 'problem';
 
 /** The meaning of a judgement's reason. */
 export const severityOf = ({ type, reason }: Judgement): Severity =>

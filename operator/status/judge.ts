@@ -1,7 +1,8 @@
 import type { MacpAuthIssuer } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
-import type { ServedKeys } from '../observe/probe.ts';
 import type { Keyring } from '../plan/keyring.ts';
+import type { RotationState } from '../plan/rotation.ts';
+import { abbreviated, type ServerAnswer, servedKeyIDs, strangers } from '../plan/servers.ts';
 import type { Judgement } from './conditions.ts';
 
 interface ContainerStatus {
@@ -50,9 +51,10 @@ export function judgeServer(
     .filter((pod) => !isReady(pod))
     .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   const failure = waiting.map(podFailure).find((problem) => problem !== undefined) ?? replicaFailure(status);
-  const counted = `${available} of ${servers(issuer.spec.server.replicas)} ready`;
   if (available > 0) {
-    if (!failure) return { type, reason: 'ServerAvailable', message: counted };
+    // How many is what the Deployment's own status tells: saying it here too would be a write for each of them.
+    if (!failure) return { type, reason: 'ServerAvailable', message: 'the JWKS server is ready' };
+    const counted = `${available} of ${servers(issuer.spec.server.replicas)} ready`;
     return { type, reason: 'RolloutStuck', message: `${counted}, but others cannot start: ${failure}` };
   }
   if (failure) return { type, reason: 'ServerFailing', message: `no server pod is ready: ${failure}` };
@@ -88,40 +90,69 @@ const replicaFailure = (status: DeploymentStatus | undefined): string | undefine
   status?.conditions?.find((condition) => condition.type === 'ReplicaFailure' && condition.status === 'True')
     ?.message;
 
-// What a stranger wrote must not fill status.
-function abbreviated(kids: readonly string[]): string {
-  const shown = kids.slice(0, 3).map((kid) => kid.slice(0, 64));
-  return kids.length > shown.length
-    ? `${shown.join(', ')} and ${kids.length - shown.length} more`
-    : shown.join(', ');
-}
-
 /** Judges whether what the ready server pods serve is what the keyring says. */
-export function judgePublished(keyring: Keyring | undefined, served: readonly ServedKeys[]): Judgement {
+export function judgePublished(keyring: Keyring | undefined, served: readonly ServerAnswer[]): Judgement {
   const type = 'Published';
   if (!keyring) return { type, reason: 'KeyringNotReady', message: 'waits for the keyring' };
   if (served.length === 0)
     return { type, reason: 'NoServerReady', message: 'no server pod is ready to be asked' };
-  const known = new Set([...keyring.keys.map(({ kid }) => kid), ...keyring.removedKeyIDs]);
-  const answers = served.filter((answer) => 'kids' in answer);
+  const answers = served
+    .filter((answer) => 'keys' in answer)
+    .map(({ pod, keys }) => ({ pod, kids: servedKeyIDs(keys, keyring) }));
   for (const { pod, kids } of answers) {
-    const strangers = kids.filter((kid) => !known.has(kid));
-    if (strangers.length === 0) continue;
-    const message = `server pod ${pod} serves keys that the keyring never had (${abbreviated(strangers)}): find out who wrote them`;
+    const unknown = strangers(kids, keyring);
+    if (unknown.length === 0) continue;
+    const message = `server pod ${pod} serves keys that the keyring never had (${abbreviated(unknown)}): find out who wrote them, or delete the server pods if a backup was restored`;
     return { type, reason: 'UnknownKeyServed', message };
+  }
+  for (const { pod, kids } of answers) {
+    const revoked = keyring.revoked.filter(({ kid }) => kids.includes(kid)).map(({ kid }) => kid);
+    if (revoked.length === 0) continue;
+    const message = `server pod ${pod} still serves revoked keys (${abbreviated(revoked)}): delete it if this lasts`;
+    return { type, reason: 'RevokedKeyServed', message };
   }
   for (const answer of served) {
     if (!('problem' in answer)) continue;
     const message = `server pod ${answer.pod} gave no JWKS: ${answer.problem}`;
     return { type, reason: 'ServersUnreachable', message };
   }
-  const behind = answers.find(({ kids }) => keyring.keys.some(({ kid }) => !kids.includes(kid)));
+  const lacking = (spare: boolean) =>
+    answers.find(({ kids }) =>
+      keyring.keys.some(({ kid, activateAt }) => !kids.includes(kid) && (activateAt === undefined) === spare),
+    );
+  const behind = lacking(false);
   if (behind) {
     return { type, reason: 'ServersBehind', message: `server pod ${behind.pod} does not serve all keys yet` };
+  }
+  const updating = lacking(true);
+  if (updating) {
+    return {
+      type,
+      reason: 'ServersUpdating',
+      message: `server pod ${updating.pod} does not serve all spares yet`,
+    };
   }
   return {
     type,
     reason: 'AllServersCurrent',
     message: `every ready server pod serves all ${keyring.keys.length} keys`,
   };
+}
+
+/** Judges whether rotations happen when they are due, and says what one that is held up waits for. */
+export function judgeRotation(rotation: RotationState | undefined): Judgement {
+  const type = 'RotationOnTime';
+  if (!rotation) return { type, reason: 'KeyringNotReady', message: 'waits for the keyring' };
+  switch (rotation.reason) {
+    case 'NotDue':
+      return { type, reason: 'NotDue', message: 'no rotation is due' };
+    case 'ImportUnderWay':
+      return { type, reason: 'ImportUnderWay', message: 'nothing rotates until spec.importKey is removed' };
+    case 'SwitchCommitted': {
+      const at = new Date(rotation.at).toISOString();
+      return { type, reason: 'SwitchCommitted', message: `sidecars switch to key ${rotation.kid} at ${at}` };
+    }
+    default:
+      return { type, reason: rotation.reason, message: rotation.problem };
+  }
 }

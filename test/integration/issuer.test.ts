@@ -226,10 +226,12 @@ describe('an issuer', () => {
     const before = await bench.writes();
     await bench.apply('counted');
     await bench.ready('counted');
-    await eventually('both servers', async () =>
-      (await bench.issuer('counted')).status?.conditions?.some(({ message }) => message.startsWith('2 of 2')),
-    );
-    const writes = (await bench.writes()).slice(before.length);
+    const server = objectNames({ namespace: bench.namespace, name: 'counted' }).server;
+    await eventually('both servers', async () => {
+      const { status } = await bench.client.get(resources.deployments, bench.namespace, server);
+      return (status as { availableReplicas?: number }).availableReplicas === 2;
+    });
+    const writes = (await bench.quiet()).slice(before.length);
     expect(writes).toContain('create secrets macp-auth-keyring.counted');
     expect({ writes, atMost: 12 }).toEqual({ writes: writes.slice(0, 12), atMost: 12 });
   }, 120_000);

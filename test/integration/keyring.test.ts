@@ -196,7 +196,7 @@ describe('the keyring', () => {
 
   test.each([
     ['keyring', (name: string) => keyringOf(name), 'KeyringNameConflict'],
-    ['agent Secret', (name: string) => agentSecretOf(name), 'AgentSecretNameConflict'],
+    ['agent Secret', (name: string) => agentSecretOf(name), 'NameConflict'],
   ])(
     "never overwrites a stranger's Secret with the name of the %s",
     async (what, nameOf, reason) => {

@@ -207,7 +207,7 @@ describe('an object is ours', () => {
 
 describe('the keyring Secret', () => {
   const settle = (by = issuer, children = noChildren, now = t0) =>
-    settleKeyring({ client: api.client(), issuer: by, children, now });
+    settleKeyring({ client: api.client(), issuer: by, children, served: [], now });
   const { keyring: secret, configMap, agentSecret } = objectsOf(issuer, newer);
 
   test('is created before anything may derive from it', async () => {

@@ -175,8 +175,8 @@ describe('the agent Secret', () => {
       keys: [
         {
           activateAt: '2026-03-01T00:00:00.000Z',
-          signUntil: '2026-03-08T00:00:00.000Z',
-          warnFrom: '2026-03-04T12:00:00.000Z',
+          signUntil: '2026-04-07T00:00:00.000Z',
+          warnFrom: '2026-04-03T12:00:00.000Z',
         },
       ],
     });

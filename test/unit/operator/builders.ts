@@ -5,8 +5,10 @@ import { agentSecret, jwksConfigMap } from '../../../operator/build/files.ts';
 import { keyringSecret } from '../../../operator/build/keyring-secret.ts';
 import type { KubeObject } from '../../../operator/cluster/resources.ts';
 import { type Keyring, type KeyringKey, type NewKey, publicKeys } from '../../../operator/plan/keyring.ts';
-import type { KeyPolicy, Plan, PlanInput, Traces } from '../../../operator/plan/planner.ts';
-import { plan } from '../../../operator/plan/planner.ts';
+import { type Plan, type PlanInput, plan } from '../../../operator/plan/planner.ts';
+import type { KeyPolicy } from '../../../operator/plan/policy.ts';
+import type { Traces } from '../../../operator/plan/recovery.ts';
+import type { ServerObservation } from '../../../operator/plan/servers.ts';
 import { fileNames, type SigningKey } from '../../../sidecar/contract/files.ts';
 import { type Algorithm, privateJWK, publicHalf } from '../../../sidecar/contract/jwk.ts';
 
@@ -42,16 +44,33 @@ export const privateValues = (key: { privateKey?: unknown }): string[] =>
 export const policyOf = (overrides: Partial<KeyPolicy> = {}): KeyPolicy => ({
   algorithm: 'ES256',
   maxTTLMs: hour,
+  intervalMs: 30 * day,
+  verifierCacheTTLMs: 5 * minute,
+  maxAgeMs: 30 * second,
+  propagationMs: 2 * minute,
+  clockSkewMs: minute,
   graceMs: 7 * day,
   rotateNow: '',
+  revokedKeyIDs: [],
   ...overrides,
 });
+
+/** No server pod is ready. */
+export const noServers: ServerObservation = { answers: [], silent: 0, clockDifferenceMs: 0 };
+
+/** Two server pods, both of which serve all keys of a keyring. */
+export function serving(keyring: Keyring, overrides: Partial<ServerObservation> = {}): ServerObservation {
+  const kids = keyring.keys.map(({ kid }) => kid);
+  return { answers: [kids, kids], silent: 0, clockDifferenceMs: 0, ...overrides };
+}
 
 export const noTraces: Traces = {
   revision: 0,
   statusKeyIDs: [],
+  revoked: [],
   statusSignUntil: 0,
   handledRotateNow: undefined,
+  observedRotateNow: undefined,
   published: [],
   distributed: [],
 };
@@ -62,7 +81,7 @@ export const spare = (overrides: Partial<KeyringKey> = {}): KeyringKey => {
 };
 
 export const active = (overrides: Partial<KeyringKey> = {}): KeyringKey =>
-  spare({ activateAt: t0, signUntil: t0 + 7 * day, maxTTLMs: hour, ...overrides });
+  spare({ activateAt: t0, signUntil: t0 + 37 * day, maxTTLMs: hour, ...overrides });
 
 /** A key of which only the public part is left. */
 export function publishedOnly(overrides: Partial<KeyringKey> = {}): KeyringKey {
@@ -75,6 +94,7 @@ export const keyringOf = (overrides: Partial<Keyring> = {}): Keyring => ({
   revision: 5,
   keys: [active(), spare(), spare()],
   removedKeyIDs: [],
+  revoked: [],
   handledRotateNow: '',
   ...overrides,
 });
@@ -98,8 +118,10 @@ export function held(key: KeyringKey): SigningKey {
 export const tracesOf = (keyring: Keyring, overrides: Partial<Traces> = {}): Traces => ({
   revision: keyring.revision,
   statusKeyIDs: keyring.keys.map(({ kid }) => kid),
+  revoked: keyring.revoked,
   statusSignUntil: Math.max(0, ...keyring.keys.map(({ signUntil }) => signUntil ?? 0)),
   handledRotateNow: keyring.handledRotateNow,
+  observedRotateNow: keyring.handledRotateNow,
   published: publicKeys(keyring),
   distributed: keyring.keys.filter((key) => key.privateKey && key.activateAt !== undefined).map(held),
   ...overrides,
@@ -108,11 +130,15 @@ export const tracesOf = (keyring: Keyring, overrides: Partial<Traces> = {}): Tra
 export const present = (keyring: Keyring) => ({ state: 'present', keyring }) as const;
 export const absent = { state: 'absent' } as const;
 
+/** What the planner is asked; no server pod is ready unless it says so. */
+export type Question = Omit<PlanInput, 'newKeys' | 'servers'> & Partial<Pick<PlanInput, 'servers'>>;
+
 /** The planner's answer, with as many new keys as it asks for. */
 export function planned(
-  input: Omit<PlanInput, 'newKeys'>,
+  question: Question,
   makeKeys: (count: number, algorithm: Algorithm) => NewKey[] = newKeys,
 ): Exclude<Plan, { action: 'needKeys' }> {
+  const input = { servers: noServers, ...question };
   const first = plan({ ...input, newKeys: [] });
   if (first.action !== 'needKeys') return first;
   const second = plan({ ...input, newKeys: makeKeys(first.count, first.algorithm) });
@@ -122,9 +148,10 @@ export function planned(
 
 /** {@link planned}, where the answer has a keyring. */
 export function plannedKeyring(
-  input: Omit<PlanInput, 'newKeys'>,
+  question: Question,
+  makeKeys: (count: number, algorithm: Algorithm) => NewKey[] = newKeys,
 ): Extract<Plan, { action: 'write' | 'keep' }> {
-  const decision = planned(input);
+  const decision = planned(question, makeKeys);
   if (decision.action === 'hold') throw new Error(`it holds: ${decision.problem}`);
   return decision;
 }
@@ -134,7 +161,15 @@ export const defaultSpec: MacpAuthIssuerSpec = {
   audience: 'macp-runtime',
   algorithm: 'ES256',
   ttl: { default: '5m', max: '1h' },
-  rotation: { verifierCacheTTL: '5m', grace: '168h', rotateNow: '' },
+  rotation: {
+    interval: '720h',
+    verifierCacheTTL: '5m',
+    propagation: '2m',
+    clockSkew: '60s',
+    grace: '168h',
+    rotateNow: '',
+    revokedKeyIDs: [],
+  },
   deletionPolicy: 'Retain',
   server: { replicas: 2, service: { type: 'ClusterIP' } },
 };
@@ -193,7 +228,7 @@ export async function until(condition: () => boolean, what = 'the condition'): P
 
 /** The same value, every object of it frozen: who changes its input then throws. */
 export function frozen<T>(value: T): T {
-  if (value && typeof value === 'object') {
+  if (value && typeof value === 'object' && !Object.isFrozen(value)) {
     Object.freeze(value);
     for (const member of Object.values(value)) frozen(member);
   }

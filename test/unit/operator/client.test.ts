@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ApiError, isStatus } from '../../../operator/cluster/client.ts';
 import { resources } from '../../../operator/cluster/resources.ts';
@@ -118,7 +119,8 @@ describe('the API client', () => {
   test("asks a pod through the server's proxy", async () => {
     api.intercept = () => ({ code: 200, body: '{"keys":[]}' });
     const { signal } = new AbortController();
-    expect(await api.client().getFromPod('team', 'pod-1', 3200, '/jwks', signal)).toBe('{"keys":[]}');
+    const answer = await api.client().getFromPod('team', 'pod-1', 3200, '/jwks', signal);
+    expect(await text(answer)).toBe('{"keys":[]}');
     expect(last().path).toBe('/api/v1/namespaces/team/pods/pod-1:3200/proxy/jwks');
   });
 

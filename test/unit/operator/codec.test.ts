@@ -43,42 +43,52 @@ describe('a keyring comes back as it was written', () => {
       pair: fc.nat(),
       isPublic: fc.boolean(),
       createdAt: instant,
-      activateAt: fc.option(instant, { nil: undefined }),
-      signUntil: fc.option(instant, { nil: undefined }),
-      removeAt: fc.option(instant, { nil: undefined }),
+      times: fc.record(
+        {
+          servedSince: instant,
+          activateAt: instant,
+          signUntil: instant,
+          acceptedFrom: instant,
+          distributedAt: instant,
+          removeAt: instant,
+        },
+        { requiredKeys: [] },
+      ),
       maxTTLSeconds: fc.option(fc.integer({ min: 1, max: 86_400 }), { nil: undefined }),
     })
-    .map(
-      ({
+    .map(({ algorithm, pair, isPublic, createdAt, times, maxTTLSeconds }): KeyringKey => {
+      const { kid, publicKey, privateKey } = pairs[algorithm][
+        pair % pairs[algorithm].length
+      ] as (typeof pairs.ES256)[0];
+      return {
+        kid,
+        publicKey,
         algorithm,
-        pair,
-        isPublic,
-        createdAt,
-        activateAt,
-        signUntil,
-        removeAt,
-        maxTTLSeconds,
-      }): KeyringKey => {
-        const { kid, publicKey, privateKey } = pairs[algorithm][
-          pair % pairs[algorithm].length
-        ] as (typeof pairs.ES256)[0];
-        return {
-          kid,
-          publicKey,
-          algorithm,
-          createdAt: createdAt.getTime(),
-          ...(!isPublic && { privateKey }),
-          ...(activateAt && { activateAt: activateAt.getTime() }),
-          ...(signUntil && { signUntil: signUntil.getTime() }),
-          ...(removeAt && { removeAt: removeAt.getTime() }),
-          ...(maxTTLSeconds && { maxTTLMs: maxTTLSeconds * 1000 }),
-        };
-      },
-    );
+        createdAt: createdAt.getTime(),
+        ...(!isPublic && { privateKey }),
+        ...Object.fromEntries(Object.entries(times).map(([name, time]) => [name, time.getTime()])),
+        ...(maxTTLSeconds && { maxTTLMs: maxTTLSeconds * 1000 }),
+      };
+    });
+  const revokedKey = fc
+    .record({
+      kid: fc.string({ minLength: 1 }),
+      algorithm: fc.constantFrom('ES256' as const, 'RS256' as const),
+      revokedAt: instant,
+      safeAt: instant,
+      safeAtWorst: instant,
+    })
+    .map(({ revokedAt, safeAt, safeAtWorst, ...key }) => ({
+      ...key,
+      revokedAt: revokedAt.getTime(),
+      safeAt: safeAt.getTime(),
+      safeAtWorst: safeAtWorst.getTime(),
+    }));
   const keyring = fc.record({
     revision: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
     keys: fc.uniqueArray(key, { minLength: 1, maxLength: 6, selector: ({ kid }) => kid }),
     removedKeyIDs: fc.array(fc.string()),
+    revoked: fc.array(revokedKey),
     handledRotateNow: fc.string({ unit: 'grapheme' }),
   });
 
@@ -114,7 +124,10 @@ describe('a keyring comes back as it was written', () => {
 });
 
 describe('what is damaged is told by its name, and no private value is told', () => {
-  const keyring = keyringOf({ keys: [active(), spare(), publishedOnly()] });
+  const keyring = keyringOf({
+    keys: [active(), spare(), publishedOnly()],
+    revoked: [{ kid: 'revoked', algorithm: 'ES256', revokedAt: t0, safeAt: t0, safeAtWorst: t0 }],
+  });
   const secrets = keyring.keys.flatMap(privateValues);
   const other = active();
   const damage: [string, (json: Json) => unknown, string][] = [
@@ -127,6 +140,11 @@ describe('what is damaged is told by its name, and no private value is told', ()
     ['an empty list of keys', (json) => (json.keys = []), 'keys'],
     ['keys of the wrong kind', (json) => (json.keys = json.keys[0].privateKey), 'keys'],
     ['no list of removed kids', (json) => delete json.removedKeyIDs, 'removedKeyIDs'],
+    ['no list of revoked keys', (json) => delete json.revoked, 'revoked'],
+    ['a revoked key without its kid', (json) => delete json.revoked[0].kid, 'revoked.0.kid'],
+    ['a revocation without its time', (json) => delete json.revoked[0].safeAt, 'revoked.0.safeAt'],
+    ['a service that is no instant', (json) => (json.keys[1].servedSince = 'long ago'), 'keys.1.servedSince'],
+    ['an acceptance that is no instant', (json) => (json.keys[0].acceptedFrom = 0), 'keys.0.acceptedFrom'],
     ['no handledRotateNow', (json) => delete json.handledRotateNow, 'handledRotateNow'],
     ['no kid', (json) => delete json.keys[1].kid, 'keys.1.kid'],
     ['an unknown algorithm', (json) => (json.keys[0].algorithm = 'HS256'), 'keys.0.algorithm'],

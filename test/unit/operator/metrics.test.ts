@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { createMetrics } from '../../../operator/metrics.ts';
+import type { Condition } from '../../../operator/status/conditions.ts';
 import { statusOf } from '../../../operator/status/status.ts';
 import { issuerOf, keyringOf, t0 } from './builders.ts';
 
@@ -13,17 +14,53 @@ describe('metrics', () => {
     const text = await metrics.registry.metrics();
     expect(text).toContain('macp_auth_issuer_condition{namespace="team",name="demo",type="Published"} 0');
     expect(text).toContain(
-      `macp_auth_issuer_sign_until_timestamp_seconds{namespace="team",name="demo"} ${t0 / 1000 + 604_800}`,
+      `macp_auth_issuer_sign_until_timestamp_seconds{namespace="team",name="demo"} ${t0 / 1000 + 37 * 86_400}`,
     );
     expect(text).toContain(
       `macp_auth_issuer_active_key_timestamp_seconds{namespace="team",name="demo"} ${t0 / 1000}`,
     );
+    expect(text).toContain(
+      `macp_auth_issuer_next_rotation_timestamp_seconds{namespace="team",name="demo"} ${t0 / 1000 + 30 * 86_400}`,
+    );
     expect(text).toContain('macp_auth_operator_queue_depth 4');
+  });
+
+  const onTime = (status: string, reason: string) => [
+    { type: 'RotationOnTime', status, reason, message: 'm', lastTransitionTime: 'now' } as Condition,
+  ];
+
+  test('count each time that a rotation comes to be held up, by its reason', async () => {
+    const metrics = createMetrics(() => 0);
+    const history = [
+      onTime('True', 'NotDue'),
+      onTime('False', 'WaitingForServers'),
+      onTime('False', 'WaitingForServers'),
+      onTime('False', 'ClocksDiffer'),
+      onTime('True', 'SwitchCommitted'),
+      onTime('False', 'WaitingForServers'),
+    ];
+    history.forEach((after, index) => {
+      metrics.observeTransition(key, history[index - 1] ?? [], after);
+    });
+    const text = await metrics.registry.metrics();
+    const counted = (reason: string) =>
+      new RegExp(`rotation_failures_total\\{.*reason="${reason}"\\} (\\d+)`).exec(text)?.[1];
+    expect(['WaitingForServers', 'ClocksDiffer', 'NotDue'].map(counted)).toEqual(['2', '1', undefined]);
+  });
+
+  test('tell of no rotation that no longer comes by itself', async () => {
+    const metrics = createMetrics(() => 0);
+    const status = statusOf(issuerOf(), keyringOf(), [judgement], t0);
+    const { nextRotationTime: _, ...importing } = status;
+    metrics.observeIssuer(key, status);
+    metrics.observeIssuer(key, importing);
+    expect(await metrics.registry.metrics()).not.toContain('next_rotation_timestamp_seconds{');
   });
 
   test('forget an issuer that is gone, and no other', async () => {
     const metrics = createMetrics(() => 0);
     for (const name of ['demo', 'other']) {
+      metrics.observeTransition({ ...key, name }, [], onTime('False', 'ClocksDiffer'));
       metrics.observeIssuer({ ...key, name }, statusOf(issuerOf(), keyringOf(), [judgement], t0));
     }
     metrics.forgetIssuer(key);

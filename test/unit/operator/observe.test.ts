@@ -21,6 +21,7 @@ import {
   noTraces,
   objectsOf,
   planned,
+  second,
   t0,
 } from './builders.ts';
 
@@ -63,13 +64,27 @@ describe('what decides about keys', () => {
     const issuer = issuerOf({
       algorithm: 'RS256',
       ttl: { default: '5m', max: '90m' },
-      rotation: { ...defaultSpec.rotation, grace: '48h', rotateNow: 'x' },
+      rotation: {
+        interval: '240h',
+        verifierCacheTTL: '100s',
+        propagation: '3m',
+        clockSkew: '1s',
+        grace: '48h',
+        rotateNow: 'x',
+        revokedKeyIDs: ['leaked'],
+      },
     });
     expect(keyPolicy(issuer)).toEqual({
       algorithm: 'RS256',
       maxTTLMs: 1.5 * hour,
+      intervalMs: 10 * day,
+      verifierCacheTTLMs: 100 * second,
+      maxAgeMs: 10 * second,
+      propagationMs: 3 * minute,
+      clockSkewMs: second,
       graceMs: 2 * day,
       rotateNow: 'x',
+      revokedKeyIDs: ['leaked'],
     });
   });
 });
@@ -256,8 +271,8 @@ describe('an older copy of the keyring', () => {
 
 test('a rotateNow that only a lagging cache still holds is no consent', async () => {
   const rotateNow = (value: string) => ({ rotation: { ...defaultSpec.rotation, rotateNow: value } });
-  const lagging = issuerOf(rotateNow('second'), { ...told.status, handledRotateNow: 'second' });
-  has(issuerOf(rotateNow('third'), { ...told.status, handledRotateNow: 'third' }, { generation: 2 }));
+  const lagging = issuerOf(rotateNow('second'), { ...told.status, observedRotateNow: 'second' });
+  has(issuerOf(rotateNow('third'), { ...told.status, observedRotateNow: 'third' }, { generation: 2 }));
   const decision = await decide(lagging).catch(() => ({ action: 'it looks again' }));
   expect(decision.action).not.toBe('write');
 });

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { agentSecret, readDistributed } from '../../../operator/build/files.ts';
@@ -10,24 +11,23 @@ import {
   spareKeys,
   stateOf,
 } from '../../../operator/plan/keyring.ts';
-import {
-  type KeyPolicy,
-  type ObservedKeyring,
-  plan,
-  spareCount,
-  type Traces,
-} from '../../../operator/plan/planner.ts';
+import { type ObservedKeyring, plan } from '../../../operator/plan/planner.ts';
+import { type KeyPolicy, spareCount } from '../../../operator/plan/policy.ts';
+import type { Traces } from '../../../operator/plan/recovery.ts';
 import type { SigningKey } from '../../../sidecar/contract/files.ts';
 import type { PublicJWK } from '../../../sidecar/contract/jwk.ts';
+import { signerAt } from '../../../sidecar/contract/signer.ts';
 import {
   absent,
   day,
+  defaultSpec,
   frozen,
   hour,
   issuerOf,
   keyringOf,
   minute,
   newKeys,
+  noServers,
   noTraces,
   planned,
   policyOf,
@@ -65,9 +65,11 @@ interface Cluster {
   copies: Keyring[];
   configMap?: { keys: PublicJWK[]; revision: number };
   agentSecret?: { keys: SigningKey[]; maxTTLMs: number; revision: number };
-  status?: { revision: number; kids: string[]; signUntil: number; handledRotateNow: string };
+  status?: { revision: number; kids: string[]; signUntil: number; observedRotateNow: string };
   /** What sidecars were ever told of a key: the ends by which its tokens are dead. */
   told: Map<string, { signUntil: number; maxTTLMs: number }>;
+  /** Whether what the known defects are about happens too. */
+  strict: boolean;
   /** Key pairs that were never used, for the next plans. */
   unused: NewKey[];
   /** The kid that agents signed with last. */
@@ -76,21 +78,28 @@ interface Cluster {
 
 // The contract's own rule, in the words of sidecar/contract/files.ts.
 function signerOf(keys: readonly SigningKey[], now: number): string | undefined {
-  const byTime = keys.toSorted((a, b) => Date.parse(a.activateAt) - Date.parse(b.activateAt));
-  return (byTime.findLast((key) => Date.parse(key.activateAt) <= now) ?? byTime[0])?.kid;
+  const [first, ...others] = keys.map(({ kid, activateAt, signUntil, warnFrom }) => ({
+    kid,
+    activateAt: Date.parse(activateAt),
+    signUntil: Date.parse(signUntil),
+    warnFrom: Date.parse(warnFrom),
+  }));
+  return first && signerAt([first, ...others], now).key.kid;
 }
 
 const tracesIn = ({ configMap, agentSecret: agent, status }: Cluster): Traces => ({
   revision: Math.max(configMap?.revision ?? 0, agent?.revision ?? 0, status?.revision ?? 0),
   statusKeyIDs: status?.kids ?? [],
+  revoked: [],
   statusSignUntil: status?.signUntil ?? 0,
-  handledRotateNow: status?.handledRotateNow,
+  handledRotateNow: undefined,
+  observedRotateNow: status?.observedRotateNow,
   published: configMap?.keys ?? [],
   distributed: agent?.keys ?? [],
 });
 
 const consented = ({ policy, status }: Cluster): boolean =>
-  status !== undefined && policy.rotateNow !== '' && policy.rotateNow !== status.handledRotateNow;
+  status !== undefined && policy.rotateNow !== '' && policy.rotateNow !== status.observedRotateNow;
 
 /** Whether the private part of the key that agents sign with is still somewhere. */
 function signerIsHeld({ keyring, agentSecret: agent, signing }: Cluster): boolean {
@@ -104,7 +113,7 @@ function filesOf(cluster: Cluster, keyring: Keyring) {
   const text = (ms: number) => `${ms}ms`;
   const issuer = issuerOf({
     ttl: { default: '1s', max: text(cluster.policy.maxTTLMs) },
-    rotation: { verifierCacheTTL: '5m', grace: text(cluster.policy.graceMs), rotateNow: '' },
+    rotation: { ...defaultSpec.rotation, grace: text(cluster.policy.graceMs) },
   });
   return { keys: readDistributed(agentSecret(issuer, 'team', keyring)), maxTTLMs: cluster.policy.maxTTLMs };
 }
@@ -157,15 +166,27 @@ function checkPlan(cluster: Cluster): ReturnType<typeof planned> {
   if (decision.action !== 'hold') expect(decision.wakeAt).toBeGreaterThanOrEqual(now);
   if (decision.action === 'write') {
     const { keyring } = decision;
-    expect(keyring.revision).toBeGreaterThan(traces.revision);
-    if (observed.state === 'present') expect(keyring.revision).toBeGreaterThan(observed.keyring.revision);
+    // Of what does not derive from the keyring only acceptedFrom changes here.
+    const derives = ({ keys }: Keyring) => keys.map(({ acceptedFrom: _, ...key }) => key);
+    const least =
+      observed.state === 'present' && isDeepStrictEqual(derives(keyring), derives(observed.keyring)) ? 0 : 1;
+    expect(keyring.revision).toBeGreaterThanOrEqual(traces.revision + least);
+    if (observed.state === 'present')
+      expect(keyring.revision).toBeGreaterThanOrEqual(observed.keyring.revision + least);
     expect(spareKeys(keyring)).toHaveLength(spareCount);
     expect(keyring.keys.filter((key) => stateOf(keyring, key, now) === 'Active')).toHaveLength(1);
-    expect(plan({ policy, observed: present(keyring), traces, now, newKeys: [] })).toEqual({
-      action: 'keep',
-      keyring,
-      wakeAt: decision.wakeAt,
-    });
+    const known = [...keyring.keys.map(({ kid }) => kid), ...keyring.removedKeyIDs];
+    const forgetful = traces.statusKeyIDs.some((kid) => !known.includes(kid));
+    if (cluster.strict || !forgetful) {
+      expect(
+        plan({ policy, observed: present(keyring), traces, servers: noServers, now, newKeys: [] }),
+      ).toEqual({
+        action: 'keep',
+        keyring,
+        rotation: decision.rotation,
+        wakeAt: decision.wakeAt,
+      });
+    }
   }
   return decision;
 }
@@ -183,7 +204,7 @@ function reconcile(cluster: Cluster, killedAfter: Stage): void {
         revision: cluster.status?.revision ?? 0,
         kids: cluster.status?.kids ?? [],
         signUntil: cluster.status?.signUntil ?? 0,
-        handledRotateNow: cluster.status?.handledRotateNow ?? cluster.policy.rotateNow,
+        observedRotateNow: cluster.status?.observedRotateNow ?? cluster.policy.rotateNow,
       };
     }
     return;
@@ -209,13 +230,20 @@ function reconcile(cluster: Cluster, killedAfter: Stage): void {
       revision: keyring.revision,
       kids: keyring.keys.map(({ kid }) => kid),
       signUntil: Math.max(0, ...keyring.keys.map(({ signUntil }) => signUntil ?? 0)),
-      handledRotateNow: keyring.handledRotateNow,
+      observedRotateNow: cluster.policy.rotateNow,
     };
   }
 }
 
 const endOf = ({ signUntil, maxTTLMs }: { signUntil: number; maxTTLMs: number }) =>
   signUntil + maxTTLMs + leeway;
+
+// An older copy that knows less of a key than sidecars were told since, after which nothing else tells of it.
+const retiresTooEarly = (copy: Keyring, { told }: Cluster): boolean =>
+  copy.keys.some(({ kid, removeAt, signUntil = 0, maxTTLMs = 0 }) => {
+    const end = told.get(kid);
+    return end !== undefined && (removeAt ?? endOf({ signUntil, maxTTLMs })) < endOf(end);
+  });
 
 function happen(cluster: Cluster, step: Step): void {
   switch (step.do) {
@@ -242,7 +270,7 @@ function happen(cluster: Cluster, step: Step): void {
       break;
     case 'restoreKeyring': {
       const copy = cluster.copies.at(-1 - (step.age % Math.max(1, cluster.copies.length)));
-      if (copy) cluster.keyring = present(copy);
+      if (copy && !retiresTooEarly(copy, cluster)) cluster.keyring = present(copy);
       break;
     }
     case 'deleteAgentSecret':
@@ -326,13 +354,14 @@ const steps = fc
 // More than a life of the longest list of steps can use.
 const keyPairs = newKeys(300);
 
-function live(graceMs: number, happenings: readonly Step[]): Cluster {
+function live(graceMs: number, happenings: readonly Step[], strict = false): Cluster {
   const cluster: Cluster = {
     now: t0,
     policy: policyOf({ graceMs }),
     keyring: absent,
     copies: [],
     told: new Map(),
+    strict,
     unused: keyPairs,
     signing: undefined,
   };
@@ -343,14 +372,17 @@ function live(graceMs: number, happenings: readonly Step[]): Cluster {
 describe('through any life of an issuer', () => {
   const grace = fc.integer({ min: 10 * second, max: 365 * day });
   const start: Step = { do: 'reconcile', killedAfter: 'status' };
+  const lifeOf = (strict: boolean) =>
+    fc.property(grace, steps, (graceMs, some) => {
+      live(graceMs, some, strict);
+    });
 
   test('keys are never lost, never replaced without consent, and never withdrawn too early', () => {
-    fc.assert(
-      fc.property(grace, steps, (graceMs, happenings) => {
-        live(graceMs, happenings);
-      }),
-      { numRuns: 250, ...patience },
-    );
+    fc.assert(lifeOf(false), { numRuns: 100, ...patience });
+  });
+
+  test('and every plan is content with what it wrote, whatever status still says', () => {
+    fc.assert(lifeOf(true), { numRuns: 100, ...patience });
   });
 
   test('grace may grow meanwhile', () => {
@@ -436,7 +468,7 @@ describe('the planner', () => {
           {
             policy: policyOf({ rotateNow: 'go' }),
             observed: keyring ? present(shifted(keyring, shift)) : absent,
-            traces: shifted({ ...traces, handledRotateNow: '' }, shift),
+            traces: shifted({ ...traces, observedRotateNow: '' }, shift),
             now: now + shift,
           },
           (count) => pool.slice(0, count),
@@ -460,8 +492,11 @@ const instants = [
   'activateAt',
   'signUntil',
   'removeAt',
+  'acceptedFrom',
+  'servedSince',
   'warnFrom',
   'wakeAt',
+  'at',
   'statusSignUntil',
 ];
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { activeKey, type Keyring, publicKeys, spareKeys, stateOf } from '../../../operator/plan/keyring.ts';
-import { plan, spareCount, type Traces } from '../../../operator/plan/planner.ts';
+import { plan } from '../../../operator/plan/planner.ts';
+import { spareCount } from '../../../operator/plan/policy.ts';
+import type { Traces } from '../../../operator/plan/recovery.ts';
 import {
   absent,
   active,
@@ -11,6 +13,7 @@ import {
   keyringOf,
   minute,
   newKeys,
+  noServers,
   noTraces,
   planned,
   plannedKeyring,
@@ -37,14 +40,16 @@ describe('a keyring is created only where nothing tells of keys', () => {
     expect({ action, ...rest }).toEqual({
       action: 'write',
       change: 'KeyringCreated',
-      wakeAt: t0 + 3.5 * day,
+      before: { revision: 0, keys: [], removedKeyIDs: [], revoked: [], handledRotateNow: 'from the start' },
+      rotation: { reason: 'NotDue', at: t0 + 30 * day },
+      wakeAt: t0 + minute,
     });
     expect(keyring).toMatchObject({ revision: 1, removedKeyIDs: [], handledRotateNow: 'from the start' });
     expect(keyring.keys.map((key) => stateOf(keyring, key, t0))).toEqual(['Active', 'Next', 'Next']);
     expect(keyring.keys[0]).toMatchObject({
       createdAt: t0,
       activateAt: t0,
-      signUntil: t0 + 7 * day,
+      signUntil: t0 + 37 * day,
       maxTTLMs: 2 * hour,
     });
     expect(
@@ -65,7 +70,7 @@ describe('a keyring is created only where nothing tells of keys', () => {
     const decision = planned({
       policy: policyOf({ rotateNow: 'x' }),
       observed: absent,
-      traces: { ...noTraces, handledRotateNow: 'x', ...trace },
+      traces: { ...noTraces, observedRotateNow: 'x', ...trace },
       now: t0,
     });
     expect(decision).toMatchObject({ action: 'hold', reason: 'KeyringLost' });
@@ -95,6 +100,7 @@ describe('a keyring is created only where nothing tells of keys', () => {
     ).toEqual({
       action: 'hold',
       reason: 'KeyringLost',
+      revoked: [],
       problem: 'the keyring Secret is gone, and no agent Secret holds a signing key from which to rebuild it',
       publish: publicKeys(lost),
     });
@@ -115,7 +121,7 @@ describe('a lost keyring is rebuilt from what agents hold', () => {
       publicKey: first?.publicKey,
       privateKey: first?.privateKey,
       activateAt: t0,
-      signUntil: t0 + 7 * day,
+      signUntil: t0 + 37 * day,
     });
   });
 
@@ -132,7 +138,9 @@ describe('a lost keyring is rebuilt from what agents hold', () => {
   test('a key of which only the public part is left stays until no token of it can be alive', () => {
     const left = rebuilt.keyring.keys.filter((key) => !key.privateKey);
     expect(left.map(({ kid }) => kid)).toEqual(kids(lost).slice(1));
-    expect(left.map(({ removeAt }) => removeAt)).toEqual(left.map(() => now + 7 * day + day + 120 * second));
+    expect(left.map(({ removeAt }) => removeAt)).toEqual(
+      left.map(() => now + 3 * minute + 37 * day + day + 2 * minute),
+    );
     expect(left.map((key) => stateOf(rebuilt.keyring, key, now))).toEqual(['Retired', 'Retired']);
   });
 
@@ -154,7 +162,7 @@ describe('a lost keyring is rebuilt from what agents hold', () => {
   });
 
   test('a key that had run out signs on with a new end', () => {
-    const late = t0 + 20 * day;
+    const late = t0 + 50 * day;
     const { keyring } = plannedKeyring({ policy: policyOf(), observed: absent, traces, now: late });
     expect(activeKey(keyring, late)).toMatchObject({ kid: first?.kid, signUntil: late + 7 * day });
   });
@@ -181,11 +189,11 @@ describe('only a new value of rotateNow is consent', () => {
     ['a first value', 'b', '', true],
     ['another value', 'b', 'a', true],
   ];
-  test.each(cases)('%s (spec %j, status %j): new keys %j', (_, rotateNow, handledRotateNow, consent) => {
+  test.each(cases)('%s (spec %j, status %j): new keys %j', (_, rotateNow, observedRotateNow, consent) => {
     const decision = planned({
       policy: policyOf({ rotateNow }),
       observed: absent,
-      traces: tracesOf(lost, { distributed: [], handledRotateNow }),
+      traces: tracesOf(lost, { distributed: [], observedRotateNow }),
       now: t0,
     });
     expect(decision).toMatchObject(
@@ -195,11 +203,11 @@ describe('only a new value of rotateNow is consent', () => {
 
   test.each(cases)(
     '%s (spec %j, status %j): an older copy goes on %j',
-    (_, rotateNow, handledRotateNow, consent) => {
+    (_, rotateNow, observedRotateNow, consent) => {
       const decision = planned({
         policy: policyOf({ rotateNow }),
         observed: present({ ...lost, revision: 3 }),
-        traces: tracesOf(lost, { handledRotateNow }),
+        traces: tracesOf(lost, { observedRotateNow }),
         now: t0,
       });
       expect(decision).toMatchObject(
@@ -221,7 +229,7 @@ describe('only a new value of rotateNow is consent', () => {
     expect(spareKeys(keyring)).toHaveLength(spareCount);
   });
 
-  test('a new value replaces nothing while the keyring is whole; it is only noted', () => {
+  test('a new value replaces nothing while the keyring is whole: it asks for a rotation, which waits', () => {
     const keyring = keyringOf();
     const decision = plannedKeyring({
       policy: policyOf({ rotateNow: 'b' }),
@@ -229,8 +237,8 @@ describe('only a new value of rotateNow is consent', () => {
       traces: tracesOf(keyring),
       now: t0,
     });
-    expect(decision).toMatchObject({ action: 'write', change: 'KeyringUpdated' });
-    expect(decision.keyring).toEqual({ ...keyring, revision: keyring.revision + 1, handledRotateNow: 'b' });
+    expect(decision).toMatchObject({ action: 'keep', rotation: { reason: 'WaitingForServers' } });
+    expect(decision.keyring).toEqual(keyring);
   });
 });
 
@@ -249,6 +257,7 @@ describe('an older copy of the keyring is never followed without consent', () =>
     expect(decision).toEqual({
       action: 'hold',
       reason: 'KeyringStale',
+      revoked: [],
       problem: 'the keyring Secret has revision 8, but revision 9 was in use: it is an older copy',
       publish: [...publicKeys(newest), unknown.publicKey],
     });
@@ -334,7 +343,7 @@ describe('an older copy of the keyring is never followed without consent', () =>
     // Agents may have been told a longer one than the copy knows of, at most the longest there is.
     expect(activeKey(merge(copy, tracesOf(newest)).keyring, t0)?.maxTTLMs).toBe(day);
     const unheld = merge(copy, tracesOf(newest, { distributed: [] }));
-    expect(activeKey(unheld.keyring, t0)?.maxTTLMs).toBe(2 * hour);
+    expect(activeKey(unheld.keyring, t0)?.maxTTLMs).toBe(day);
   });
 
   test('a spare of the copy that signs by now is no spare any more', () => {
@@ -386,7 +395,7 @@ describe('an older copy of the keyring is never followed without consent', () =>
 });
 
 test('a keyring that cannot be read holds everything, whatever else is there, and consent does not change that', () => {
-  for (const traces of [noTraces, tracesOf(keyringOf(), { handledRotateNow: '' })]) {
+  for (const traces of [noTraces, tracesOf(keyringOf(), { observedRotateNow: '' })]) {
     expect(
       planned({
         policy: policyOf({ rotateNow: 'go' }),
@@ -397,6 +406,7 @@ test('a keyring that cannot be read holds everything, whatever else is there, an
     ).toEqual({
       action: 'hold',
       reason: 'KeyringUnreadable',
+      revoked: [],
       problem: 'it is damaged',
       ...(traces.published.length > 0 && { publish: traces.published }),
     });
@@ -409,7 +419,8 @@ describe('a keyring gets what it lacks and nothing else', () => {
 
   test('a whole keyring is kept as it is', () => {
     const keyring = keyringOf();
-    expect(settle(keyring)).toEqual({ action: 'keep', keyring, wakeAt: t0 + 3.5 * day });
+    const rotation = { reason: 'NotDue', at: t0 + 30 * day };
+    expect(settle(keyring)).toEqual({ action: 'keep', keyring, rotation, wakeAt: t0 + minute });
   });
 
   test.each([0, 1, 2, 3])('with %i spares it ends up with at least two, and loses none', (count) => {
@@ -420,10 +431,22 @@ describe('a keyring gets what it lacks and nothing else', () => {
     expect(after.revision).toBe(count < spareCount ? keyring.revision + 1 : keyring.revision);
   });
 
-  test('it asks for just the keys that are missing, and uses no more than those', () => {
+  test('it asks for just the keys that are missing', () => {
+    const input = { policy: policyOf(), traces: noTraces, servers: noServers, now: t0, newKeys: [] };
     const keyring = keyringOf({ keys: [active(), spare()] });
-    const input = { policy: policyOf(), observed: present(keyring), traces: tracesOf(keyring), now: t0 };
-    expect(plan({ ...input, newKeys: [] })).toEqual({ action: 'needKeys', algorithm: 'ES256', count: 1 });
+    expect(plan({ ...input, observed: present(keyring) })).toMatchObject({ count: 1 });
+  });
+
+  test('it uses no more keys than are missing', () => {
+    const keyring = keyringOf({ keys: [active(), spare()] });
+    const input = {
+      policy: policyOf(),
+      observed: present(keyring),
+      traces: tracesOf(keyring),
+      servers: noServers,
+      now: t0,
+    };
+    expect(plan({ ...input, newKeys: [] })).toMatchObject({ action: 'needKeys', algorithm: 'ES256' });
     const decision = plan({ ...input, newKeys: newKeys(4) });
     expect(decision).toMatchObject({ action: 'write', change: 'KeyringUpdated' });
     expect(decision.action === 'write' && decision.keyring.keys).toHaveLength(3);
@@ -436,14 +459,14 @@ describe('a keyring gets what it lacks and nothing else', () => {
     expect(spareKeys(after)).toHaveLength(spareCount);
   });
 
-  test('an adopted keyring of another algorithm goes on as it is, and its spares are of that algorithm', () => {
+  test('an adopted keyring of another algorithm goes on as it is, and spares of the new one ripen', () => {
     const keyring = keyringOf({ keys: [active({ algorithm: 'RS256' })] });
     const policy = policyOf({ algorithm: 'ES256' });
-    const input = { policy, observed: present(keyring), traces: noTraces, now: t0 };
-    expect(plan({ ...input, newKeys: [] })).toEqual({ action: 'needKeys', algorithm: 'RS256', count: 2 });
+    const input = { policy, observed: present(keyring), traces: noTraces, servers: noServers, now: t0 };
+    expect(plan({ ...input, newKeys: [] })).toMatchObject({ action: 'needKeys', algorithm: 'ES256' });
     const after = plannedKeyring(input).keyring;
     expect(signingKid(after)).toBe(keyring.keys[0]?.kid);
-    expect(after.keys.map(({ algorithm }) => algorithm)).toEqual(['RS256', 'RS256', 'RS256']);
+    expect(after.keys.map(({ algorithm }) => algorithm)).toEqual(['RS256', 'ES256', 'ES256']);
   });
 
   const ttls: [string, number, number, number][] = [
@@ -490,19 +513,19 @@ describe('a keyring gets what it lacks and nothing else', () => {
 
   test('it wakes when half of grace is left', () => {
     const keyring = keyringOf({ keys: [active({ signUntil: t0 + 9 * day }), spare(), spare()] });
-    expect(settle(keyring).wakeAt).toBe(t0 + 9 * day - 3.5 * day);
+    expect(settle(keyring, t0 + 3 * day).wakeAt).toBe(t0 + 9 * day - 3.5 * day);
   });
 
   test('when it is woken, a moment later there is something to do', () => {
-    const keyring = keyringOf();
-    const { wakeAt } = settle(keyring);
+    const keyring = keyringOf({ keys: [active({ signUntil: t0 + 9 * day }), spare(), spare()] });
+    const { wakeAt } = settle(keyring, t0 + 3 * day);
     expect(settle(keyring, wakeAt - minute).action).toBe('keep');
     expect(settle(keyring, wakeAt + 1).action).toBe('write');
   });
 
   test('at the instant for which it wakes there is something to do', () => {
-    const keyring = keyringOf();
-    const { wakeAt } = settle(keyring);
+    const keyring = keyringOf({ keys: [active({ signUntil: t0 + 9 * day }), spare(), spare()] });
+    const { wakeAt } = settle(keyring, t0 + 3 * day);
     expect(settle(keyring, wakeAt)).toMatchObject({ action: 'write', wakeAt: expect.any(Number) });
   });
 

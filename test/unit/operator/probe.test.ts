@@ -14,9 +14,14 @@ afterEach(() => api.stop());
 const ask = () => askThroughProxy(api.client())(pod);
 
 describe('a server pod that is asked through the API server', () => {
-  test('tells the kids that it serves', async () => {
-    api.intercept = () => ({ code: 200, body: { keys: [{ kid: 'a' }, { kid: 'b' }] } });
-    expect(await ask()).toEqual({ pod: 'pod-1', kids: ['a', 'b'] });
+  test('tells the keys that it serves', async () => {
+    const point = { kty: 'EC', crv: 'P-256', x: 'x', y: 'y' };
+    api.intercept = () => ({ code: 200, body: { keys: [{ ...point, kid: 'a', use: 'sig' }, { kid: 'b' }] } });
+    expect(await ask()).toEqual({
+      pod: 'pod-1',
+      keys: [{ kid: 'a', ...point }, { kid: 'b' }],
+      clockDifferenceMs: 0,
+    });
     expect(api.seen.at(-1)?.path).toBe('/api/v1/namespaces/team/pods/pod-1:3200/proxy/.well-known/jwks.json');
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { KubeObject } from '../../../operator/cluster/resources.ts';
-import type { ServedKeys } from '../../../operator/observe/probe.ts';
+import type { ServerAnswer } from '../../../operator/plan/servers.ts';
 import {
   type Condition,
   type ConditionType,
@@ -40,6 +40,7 @@ const judged = (type: ConditionType, severity: Severity, message = `${type} is $
   if (!found) throw new Error(`${type} has no reason for ${severity}`);
   return { type, reason: found.reason, message } as Judgement;
 };
+const none = { revoked: [] };
 const types = Object.keys(reasons) as ConditionType[];
 const fine = types.map((type) => judged(type, 'ok'));
 const withOne = (one: Judgement) => fine.map((judgement) => (judgement.type === one.type ? one : judgement));
@@ -62,7 +63,9 @@ describe('conditions', () => {
     const conditions = conditionsOf(withOne(judgement), [], 3, t0);
     expect(byType(conditions, type)).toMatchObject({ status: severity === 'ok' ? 'True' : 'False', reason });
     expect(byType(conditions, 'Ready')).toMatchObject(
-      ['ok', 'warning'].includes(severity) ? { status: 'True' } : { status: 'False', reason, message: 'm' },
+      ['ok', 'info', 'warning'].includes(severity)
+        ? { status: 'True' }
+        : { status: 'False', reason, message: 'm' },
     );
   });
 
@@ -198,13 +201,13 @@ describe('the server is judged', () => {
   const recovered = { conditions: [{ type: 'ReplicaFailure', status: 'False', message: 'quota exceeded' }] };
 
   test.each<[string, KubeObject | undefined, KubeObject[], string, RegExp]>([
-    ['when all are up', deployment(), [up, up], 'ServerAvailable', /^2 of 2 server pods/],
+    ['when all are up', deployment(), [up, up], 'ServerAvailable', /^the JWKS server is ready$/],
     [
       'when some are up',
       deployment(),
       [up, waiting('ContainerCreating')],
       'ServerAvailable',
-      /^1 of 2 server pods/,
+      /^the JWKS server is ready$/,
     ],
     [
       'when an update cannot start',
@@ -250,7 +253,7 @@ describe('the server is judged', () => {
 
   test('one server is called one', () => {
     const single = issuerOf({ server: { ...defaultSpec.server, replicas: 1 } });
-    expect(judgeServer(single, deployment(), [up]).message).toMatch(/^1 of 1 server pod /);
+    expect(judgeServer(single, deployment(), [up, crash('why')]).message).toMatch(/^1 of 1 server pod /);
   });
 
   test("kubelet's back-off times and long messages are no part of what is told", () => {
@@ -273,10 +276,16 @@ describe('the server is judged', () => {
 describe('what is served is judged', () => {
   const keyring = keyringOf({ removedKeyIDs: ['removed'] });
   const kids = keyring.keys.map(({ kid }) => kid);
-  const serves = (name: string, served: string[]): ServedKeys => ({ pod: name, kids: served });
-  const silent: ServedKeys = { pod: 'c', problem: 'it cannot be reached (ECONNREFUSED)' };
+  const serves = (name: string, served: string[]): ServerAnswer => ({
+    pod: name,
+    keys: served.map(
+      (kid) => keyring.keys.find((key) => key.kid === kid)?.publicKey ?? { kid, kty: 'EC', crv: 'P-256' },
+    ),
+    clockDifferenceMs: 0,
+  });
+  const silent: ServerAnswer = { pod: 'c', problem: 'it cannot be reached (ECONNREFUSED)' };
 
-  test.each<[string, ServedKeys[], string, RegExp]>([
+  test.each<[string, ServerAnswer[], string, RegExp]>([
     ['by nobody', [], 'NoServerReady', /ready/],
     ['whole by one', [serves('a', kids)], 'AllServersCurrent', /all 3 keys$/],
     ['whole by two', [serves('a', kids), serves('b', kids)], 'AllServersCurrent', /all 3 keys$/],
@@ -331,15 +340,17 @@ describe('status', () => {
       conditions: conditionsOf(fine, [], 3, t0 + hour),
       jwksURL: 'http://macp-auth-demo.team.svc/.well-known/jwks.json',
       activeKeyID: first,
+      nextRotationTime: '2026-03-31T00:00:00.000Z',
       keyringRevision: 9,
       handledRotateNow: 'x',
+      observedRotateNow: '',
       keys: [
         {
           keyID: first,
           algorithm: 'ES256',
           state: 'Active',
           activeTime: '2026-03-01T00:00:00.000Z',
-          signUntilTime: '2026-03-08T00:00:00.000Z',
+          signUntilTime: '2026-04-07T00:00:00.000Z',
         },
         { keyID: second, algorithm: 'ES256', state: 'Next' },
         { keyID: third, algorithm: 'ES256', state: 'Retired', removalTime: '2026-03-02T00:00:00.000Z' },
@@ -354,23 +365,18 @@ describe('status', () => {
 
   test('without a keyring goes on telling what it told of the keys', () => {
     const before = statusOf(issuerOf(), keyring, fine, t0);
-    const after = statusOf(
-      issuerOf({}, before),
-      undefined,
-      withOne(judged('KeyringReady', 'problem')),
-      t0 + hour,
-    );
+    const after = statusOf(issuerOf({}, before), none, withOne(judged('KeyringReady', 'problem')), t0 + hour);
     expect({ ...after, conditions: [] }).toEqual({ ...before, conditions: [] });
     expect(byType(after.conditions ?? [], 'KeyringReady').status).toBe('False');
   });
 
   test('without a keyring takes a rotateNow that was there from the start for handled, and no later one', () => {
     const rotateNow = (value: string) => ({ rotation: { ...defaultSpec.rotation, rotateNow: value } });
-    const first = statusOf(issuerOf(rotateNow('a')), undefined, fine, t0);
-    expect(first).toMatchObject({ handledRotateNow: 'a' });
+    const first = statusOf(issuerOf(rotateNow('a')), none, fine, t0);
+    expect(first).toMatchObject({ observedRotateNow: 'a' });
     expect(first).not.toHaveProperty('keys');
-    expect(statusOf(issuerOf(rotateNow('b'), first), undefined, fine, t0)).toMatchObject({
-      handledRotateNow: 'a',
+    expect(statusOf(issuerOf(rotateNow('b'), first), none, fine, t0)).toMatchObject({
+      observedRotateNow: 'a',
     });
   });
 

@@ -1,0 +1,43 @@
+import type { Algorithm } from '../../sidecar/contract/jwk.ts';
+
+/** What of an issuer's spec decides about its keys; times in milliseconds. */
+export interface KeyPolicy {
+  algorithm: Algorithm;
+  maxTTLMs: number;
+  intervalMs: number;
+  verifierCacheTTLMs: number;
+  /** `max-age` of the JWKS. */
+  maxAgeMs: number;
+  propagationMs: number;
+  clockSkewMs: number;
+  graceMs: number;
+  rotateNow: string;
+  revokedKeyIDs: readonly string[];
+  /** Set while a migration is under way (`spec.importKey`): the longest lifetime that the old service allowed. */
+  importMaxTTLMs?: number;
+}
+
+/** A verifier accepts a token for this long after its `exp`. */
+export const verifierLeewayMs = 60_000;
+
+/** For how long beyond its cache time a verifier that cannot fetch the JWKS goes on with the keys it has. */
+export const verifierStaleGraceMs = 3_600_000;
+
+/** Unused keys that are published at all times: the next one, and one behind it. */
+export const spareCount = 2;
+
+/** Keys that are published at most. */
+export const maxPublishedKeys = 64;
+
+/** The longest `ttl.max` that the CRD admits, for keys of which nothing else is known. */
+export const longestTTLMs = 86_400_000;
+
+/** The time after which every verifier has fetched a JWKS that is served now. */
+export const ripeningMs = (policy: KeyPolicy): number =>
+  policy.verifierCacheTTLMs + policy.maxAgeMs + policy.clockSkewMs;
+
+/**
+ * By how much more a time that is overtaken again and again is put off: the longer it has lasted (milliseconds), the
+ * more, so that not each look at the servers is a write.
+ */
+export const postponementMs = (lasted: number): number => Math.max(30_000, Math.ceil(lasted / 10));

@@ -1,0 +1,185 @@
+import type { SigningKey } from '../../sidecar/contract/files.ts';
+import { type PublicJWK, publicHalf } from '../../sidecar/contract/jwk.ts';
+import { type Keyring, type KeyringKey, publicKeys, type RevokedKey, uniteByKid } from './keyring.ts';
+import { type KeyPolicy, longestTTLMs, ripeningMs, verifierLeewayMs } from './policy.ts';
+
+/** What else still tells of the keys: gathered before the keyring is read, so that it never tells of a newer one. */
+export interface Traces {
+  /** The highest revision that status or a derived object names; 0 where none does. */
+  revision: number;
+  /** The kids in status, those of revoked keys aside. */
+  statusKeyIDs: string[];
+  /** The revoked keys in status. */
+  revoked: RevokedKey[];
+  /** The latest `signUntilTime` or `removalTime` in status, in milliseconds since the Unix epoch; 0 where there is none. */
+  statusSignUntil: number;
+  /** `status.handledRotateNow`, undefined before the first status. */
+  handledRotateNow: string | undefined;
+  /** `status.observedRotateNow`, undefined before the first status. */
+  observedRotateNow: string | undefined;
+  /** The public keys in the JWKS ConfigMap and the agent Secret, those of strangers aside. */
+  published: PublicJWK[];
+  /** The private keys in the agent Secret. */
+  distributed: SigningKey[];
+}
+
+/** What a keyring is recovered from. `now` in milliseconds since the Unix epoch. */
+export interface RecoveryInput {
+  policy: KeyPolicy;
+  traces: Traces;
+  now: number;
+}
+
+/** Whether nothing tells that there ever was a keyring. */
+export const nothingTellsOfKeys = (traces: Traces): boolean =>
+  traces.revision === 0 &&
+  traces.statusKeyIDs.length === 0 &&
+  traces.revoked.length === 0 &&
+  traces.published.length === 0 &&
+  traces.distributed.length === 0;
+
+/**
+ * Whether a person agreed to go on with what is left. Only a value that came since the keyring was last seen whole does:
+ * neither one that was in the manifest from the start, nor one whose rotation was still to come.
+ */
+export const consentGiven = (policy: KeyPolicy, traces: Traces): boolean =>
+  traces.observedRotateNow !== undefined &&
+  policy.rotateNow !== '' &&
+  policy.rotateNow !== traces.observedRotateNow;
+
+/** Why a keyring must be an older copy or another one, or undefined when it is current. */
+export function staleness(keyring: Keyring, traces: Traces): string | undefined {
+  if (keyring.revision < traces.revision) {
+    return `the keyring Secret has revision ${keyring.revision}, but revision ${traces.revision} was in use: it is an older copy`;
+  }
+  const named = [...keyring.keys, ...keyring.revoked].map(({ kid }) => kid);
+  const known = new Set([...named, ...keyring.removedKeyIDs]);
+  const told = [...traces.statusKeyIDs, ...traces.revoked.map(({ kid }) => kid)];
+  const unknown = told.filter((kid) => !known.has(kid));
+  if (unknown.length > 0) {
+    return `the keyring Secret lacks keys that were in use (${unknown.join(', ')}): it is another keyring or an older copy`;
+  }
+  return undefined;
+}
+
+/** A keyring of an issuer that never had one, or has none left. */
+export const emptyKeyring = ({ policy, traces }: RecoveryInput): Keyring => ({
+  revision: traces.revision,
+  keys: [],
+  removedKeyIDs: [],
+  revoked: traces.revoked,
+  handledRotateNow: policy.rotateNow,
+});
+
+/**
+ * A keyring from what is left: what the agent Secret holds signs on, what is only published stays published. The
+ * importing of a key is remembered by its name.
+ */
+export function rebuilt(input: RecoveryInput, consented: boolean): Keyring {
+  const { traces, policy } = input;
+  const held = traces.distributed.map((key) => unproven(heldKey(key), input));
+  const published = traces.published.map((key) => publishedKey(key, input));
+  const keys = withoutRevoked(uniteByKid(held, published), traces.revoked);
+  const handledRotateNow = consented ? policy.rotateNow : (traces.handledRotateNow ?? policy.rotateNow);
+  const [first] = held;
+  const imported = policy.importMaxTTLMs !== undefined && first ? { importedKeyID: first.kid } : {};
+  return {
+    ...emptyKeyring(input),
+    keys,
+    removedKeyIDs: lostFrom(traces, keys),
+    handledRotateNow,
+    ...imported,
+  };
+}
+
+/** An older copy of a keyring, by consent completed by what is left of the newer one. */
+export function merged(input: RecoveryInput, keyring: Keyring): Keyring {
+  const { traces, policy } = input;
+  const others = rebuilt(input, true).keys;
+  const copies = keyring.keys.map((key) => notEarlier(key, others, input));
+  const revoked = uniteByKid(keyring.revoked, traces.revoked);
+  const keys = withoutRevoked(uniteByKid(copies, others), revoked);
+  return {
+    ...keyring,
+    revision: Math.max(keyring.revision, traces.revision),
+    keys,
+    removedKeyIDs: [...new Set([...keyring.removedKeyIDs, ...lostFrom(traces, keys)])],
+    revoked,
+    handledRotateNow: policy.rotateNow,
+  };
+}
+
+// What status still names, and nothing holds: without it in the list of the known, the new keyring would look stale.
+const lostFrom = ({ statusKeyIDs, revoked }: Traces, keys: readonly KeyringKey[]): string[] =>
+  [...statusKeyIDs, ...revoked.map(({ kid }) => kid)].filter((kid) => keys.every((key) => key.kid !== kid));
+
+/** All public keys that may be in use: what to publish while a stale keyring waits for consent, revoked ones apart. */
+export const allPublicKeys = (keyring: Keyring, { published, distributed }: Traces): PublicJWK[] =>
+  uniteByKid(publicKeys(keyring), published, distributed.map(publicKeyOf));
+
+const withoutRevoked = (keys: readonly KeyringKey[], revoked: readonly RevokedKey[]): KeyringKey[] =>
+  keys.filter(({ kid }) => revoked.every((key) => key.kid !== kid));
+
+const publicKeyOf = (key: SigningKey): PublicJWK => ({
+  ...publicHalf(key.privateKey),
+  kid: key.kid,
+  alg: key.alg,
+  use: 'sig',
+});
+
+// It signs, but may not have been published for long, or not be any more: who knew that is lost.
+function unproven(key: KeyringKey, { policy, now }: RecoveryInput): KeyringKey {
+  const { servedSince: _, ...unserved } = key;
+  return { ...unserved, acceptedFrom: now + policy.propagationMs + ripeningMs(policy) };
+}
+
+// An older copy of a key must not take back what sidecars were told since, which it cannot know.
+function notEarlier(key: KeyringKey, others: KeyringKey[], input: RecoveryInput): KeyringKey {
+  const other = others.find(({ kid }) => kid === key.kid);
+  if (other?.activateAt !== undefined) {
+    const { removeAt: _, servedSince: __, ...signing } = key;
+    return {
+      ...signing,
+      ...other,
+      createdAt: key.createdAt,
+      signUntil: Math.max(key.signUntil ?? 0, other.signUntil as number),
+      maxTTLMs: Math.max(key.maxTTLMs ?? 0, other.maxTTLMs as number),
+    };
+  }
+  const { removeAt = 0 } = publishedKey(key.publicKey, input);
+  // What is a spare in the copy may have signed since: it is none any more.
+  if (key.activateAt === undefined || !key.privateKey) {
+    const { privateKey: _, ...published } = key;
+    return { ...published, removeAt: Math.max(key.removeAt ?? 0, removeAt) };
+  }
+  const signUntil = Math.max(key.signUntil ?? 0, input.traces.statusSignUntil);
+  return unproven({ ...key, signUntil, maxTTLMs: longestTTLMs }, input);
+}
+
+const heldKey = (key: SigningKey): KeyringKey => ({
+  kid: key.kid,
+  algorithm: key.alg,
+  publicKey: publicKeyOf(key),
+  privateKey: key.privateKey,
+  createdAt: Date.parse(key.activateAt),
+  activateAt: Date.parse(key.activateAt),
+  signUntil: Date.parse(key.signUntil),
+  // What it was allowed before today's settings is not known.
+  maxTTLMs: longestTTLMs,
+});
+
+function publishedKey(key: PublicJWK, { traces, policy, now }: RecoveryInput): KeyringKey {
+  const lastSwitch = now + policy.propagationMs + policy.clockSkewMs;
+  const lastSignature = Math.max(
+    lastSwitch + policy.intervalMs + policy.graceMs,
+    traces.statusSignUntil,
+    ...traces.distributed.map((held) => Date.parse(held.signUntil)),
+  );
+  return {
+    kid: key.kid,
+    algorithm: key.alg,
+    publicKey: key,
+    createdAt: now,
+    removeAt: lastSignature + longestTTLMs + verifierLeewayMs + policy.clockSkewMs,
+  };
+}

@@ -1,0 +1,60 @@
+import type { Algorithm } from '../../sidecar/contract/jwk.ts';
+import { type Keyring, type RevokedKey, uniteByKid, without } from './keyring.ts';
+import { type KeyPolicy, postponementMs, verifierStaleGraceMs } from './policy.ts';
+import { isServedSomewhere, type ServerObservation } from './servers.ts';
+
+/** How long a verifier goes on accepting a key that it fetched just before it was withdrawn. */
+const untilRefusedMs = (policy: KeyPolicy): number => policy.verifierCacheTTLMs + policy.maxAgeMs;
+
+/** The record of a key that is revoked at `now`, with the times that verifiers need (milliseconds since the Unix epoch). */
+function revocationOf(
+  kid: string,
+  algorithm: Algorithm,
+  { policy, now }: { policy: KeyPolicy; now: number },
+): RevokedKey {
+  const safeAt = now + policy.propagationMs + untilRefusedMs(policy);
+  return { kid, algorithm, revokedAt: now, safeAt, safeAtWorst: safeAt + verifierStaleGraceMs };
+}
+
+/** The keyring without the keys that `spec.rotation.revokedKeyIDs` names, or that ever were revoked. It waits for nothing. */
+export function withRevocations(keyring: Keyring, when: { policy: KeyPolicy; now: number }): Keyring {
+  const asked = when.policy.revokedKeyIDs.filter((kid) => keyring.revoked.every((key) => key.kid !== kid));
+  const records = asked.flatMap((kid) => {
+    const key = keyring.keys.find((candidate) => candidate.kid === kid);
+    if (key) return [revocationOf(kid, key.algorithm, when)];
+    // One that left long ago may be in an older copy of the keyring still.
+    return keyring.removedKeyIDs.includes(kid) ? [revocationOf(kid, when.policy.algorithm, when)] : [];
+  });
+  const gone = new Set([...records, ...keyring.revoked].map(({ kid }) => kid));
+  const left = without(keyring, ({ kid }) => gone.has(kid));
+  return records.length === 0 ? left : { ...left, revoked: [...keyring.revoked, ...records] };
+}
+
+/** While a server still gives a revoked key out, verifiers go on taking it up: they refuse it that much later. */
+export function withLaterSafety(
+  keyring: Keyring,
+  { policy, servers, now }: { policy: KeyPolicy; servers: ServerObservation; now: number },
+): Keyring {
+  const isLate = ({ kid, safeAt }: RevokedKey) =>
+    isServedSomewhere(servers, kid) && safeAt < now + untilRefusedMs(policy);
+  if (!keyring.revoked.some(isLate)) return keyring;
+  const revoked = keyring.revoked.map((key) => {
+    if (!isLate(key)) return key;
+    const safeAt = now + untilRefusedMs(policy) + postponementMs(now - key.revokedAt);
+    return { ...key, safeAt, safeAtWorst: Math.max(key.safeAtWorst, safeAt + verifierStaleGraceMs) };
+  });
+  return { ...keyring, revoked };
+}
+
+/** The revocations that hold while there is no keyring to keep them: what was known, and what the spec asks for. */
+export function revokedMeanwhile(
+  known: readonly RevokedKey[],
+  keys: readonly { kid: string; algorithm: Algorithm }[],
+  when: { policy: KeyPolicy; now: number },
+): RevokedKey[] {
+  const asked = keys.filter(({ kid }) => when.policy.revokedKeyIDs.includes(kid));
+  return uniteByKid(
+    known,
+    asked.map(({ kid, algorithm }) => revocationOf(kid, algorithm, when)),
+  );
+}
