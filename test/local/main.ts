@@ -34,7 +34,9 @@ function superviseOperator(
       const begun = Date.now();
       const result = await current.ended;
       if (stopping) return;
-      if (Date.now() - begun > 30_000) waitMs = 500;
+      // Only one that fails again and again is made to wait, not one that somebody ended to see it come back.
+      const failed = typeof result === 'number' && result !== 0;
+      if (!failed || Date.now() - begun > 30_000) waitMs = 500;
       log(`the operator ended (${result}; see ${logFile}): starting it again`);
       await new Promise((resolve) => setTimeout(resolve, waitMs));
       if (stopping) return;

@@ -1,75 +1,24 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { eventually } from '../integration/support.ts';
 import { kubectlFor } from '../local/kubectl.ts';
 import type { StartResult } from '../local/print.ts';
+import { npmStart, processesOf, type Started } from './npm-start.ts';
 
-const root = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
-
-/** Processes whose environment or command line names a folder: everything that one `npm start` started. */
-function processesOf(folder: string): number[] {
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
-    .filter((pid) => {
-      try {
-        return ['cmdline', 'environ'].some((file) =>
-          readFileSync(`/proc/${pid}/${file}`, 'utf8').includes(folder),
-        );
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
-}
-
-interface Started {
-  npm: ChildProcess;
-  stdout(): string;
-  stderr(): string;
-  exited: Promise<unknown>;
-}
 
 describe('npm start', () => {
   const running: Started[] = [];
 
   function start(...args: string[]): Started {
-    // A group of its own, so that Ctrl-C can be sent as a terminal sends it.
-    const npm = spawn('npm', ['start', '--silent', '--', ...args], {
-      cwd: root,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let stdout = '';
-    let stderr = '';
-    npm.stdout?.on('data', (chunk) => {
-      stdout += chunk;
-    });
-    npm.stderr?.on('data', (chunk) => {
-      stderr += chunk;
-    });
-    const exited = new Promise((resolve) => npm.once('exit', resolve));
-    const started = { npm, stdout: () => stdout, stderr: () => stderr, exited };
+    const started = npmStart(...args);
     running.push(started);
     return started;
   }
-
-  const signalGroup = ({ npm }: Started, signal: NodeJS.Signals) =>
-    process.kill(-(npm.pid as number), signal);
-
-  const result = (started: Started) =>
-    eventually(
-      'one JSON line',
-      async () => {
-        if (started.npm.exitCode !== null) throw new Error(started.stderr());
-        return started.stdout().includes('\n') && (JSON.parse(started.stdout()) as StartResult);
-      },
-      120,
-    );
 
   const mint = async (url: string) => {
     const { stdout } = await run('curl', [
@@ -86,15 +35,15 @@ describe('npm start', () => {
   };
 
   afterEach(async () => {
-    for (const started of running.splice(0)) {
-      if (started.npm.exitCode === null && started.npm.signalCode === null) signalGroup(started, 'SIGKILL');
-      await started.exited;
-    }
+    for (const started of running.splice(0)) await started.end('SIGKILL');
   });
 
   test('--json prints one line that drives it, two at once do not disturb each other, and Ctrl-C leaves nothing', async () => {
     const pair = [start('--json'), start('--json')] as const;
-    const [first, second] = (await Promise.all(pair.map(result))) as [StartResult, StartResult];
+    const [first, second] = (await Promise.all(pair.map((started) => started.result()))) as [
+      StartResult,
+      StartResult,
+    ];
     expect(Object.keys(first).sort()).toEqual([
       'jwksURL',
       'kubeconfig',
@@ -128,8 +77,7 @@ metadata: { name: later, namespace: default }
     ] as const) {
       const folder = dirname(kubeconfig);
       expect(processesOf(folder).length).toBeGreaterThan(2);
-      signalGroup(started, 'SIGINT');
-      await started.exited;
+      await started.end('SIGINT');
       await eventually('no process left', async () => processesOf(folder).length === 0, 10);
       expect(existsSync(folder)).toBe(false);
     }
@@ -153,8 +101,7 @@ metadata: { name: later, namespace: default }
         (error: Error) => expect(error.message).toMatch(/replicas/),
       );
     expect(processesOf(dirname(kubeconfig)).length).toBeGreaterThan(2);
-    signalGroup(started, 'SIGKILL');
-    await started.exited;
+    await started.end('SIGKILL');
     await eventually('no process left', async () => processesOf(dirname(kubeconfig)).length === 0, 10);
     // Its folder is for the next start to remove; here that would be somebody else's.
     rmSync(dirname(kubeconfig), { recursive: true, force: true });
@@ -167,7 +114,7 @@ metadata: { name: later, namespace: default }
     await eventually('its folder', async () => folders().length > before.length, 60);
     const folder = folders().find((name) => !before.includes(name)) as string;
     await new Promise((resolve) => setTimeout(resolve, 1_500));
-    signalGroup(started, 'SIGINT');
+    await started.end('SIGINT');
     expect(await started.exited).not.toBe(0);
     await eventually('no process left', async () => processesOf(folder).length === 0, 10);
     expect(folders()).not.toContain(folder);
