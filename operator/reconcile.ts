@@ -10,6 +10,7 @@ import { serverDeployment, serverPodDisruptionBudget, serverService } from './bu
 import { type ApiClient, briefly, isStatus } from './cluster/client.ts';
 import { type KubeObject, type Resource, resources } from './cluster/resources.ts';
 import type { Metrics } from './metrics.ts';
+import { keyPolicy } from './observe/keyring.ts';
 import type { AskPod } from './observe/probe.ts';
 import type { Children, World } from './observe/world.ts';
 import type { Keyring } from './plan/keyring.ts';
@@ -75,7 +76,7 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
 
   const server = await applyServer(context, issuer, children, failures);
   const distributed = await distribute(context, issuer, children, keyring, failures);
-  const published = judgePublished(keyring.keyring, served);
+  const published = judgePublished(keyring.keyring, served, expectedBy(issuer, context.now()));
 
   const judgements = [
     judgeCaches(world),
@@ -89,7 +90,9 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   const known = keyring.keyring ?? { revoked: keyring.revoked ?? [] };
   await writeStatus(context, issuer, judgements, known);
   if (failures.length > 0) throw failures[0];
-  const settled = keyring.keyring === undefined || served.length === 0 || severityOf(published) === 'ok';
+  const settled = keyring.keyring
+    ? served.length === 0 || severityOf(published) === 'ok'
+    : (keyring.revoked ?? []).every(({ safeAt }) => safeAt <= context.now());
   const wait = settled ? settledMs : unsettledMs;
   const wakeIn = (keyring.wakeAt ?? Number.POSITIVE_INFINITY) - context.now();
   return Math.max(0, Math.min(keyring.retryMs ?? wait, wait, wakeIn));
@@ -128,6 +131,9 @@ function accepted({ spec }: MacpAuthIssuer, { keyring }: KeyringOutcome): Judgem
   const message = `spec.rotation.revokedKeyIDs names keys that this issuer never had: ${unknown.join(', ')}`;
   return { type, reason: 'UnknownRevokedKey', message };
 }
+
+// Of what was withdrawn after this, a server may not know yet.
+const expectedBy = (issuer: MacpAuthIssuer, now: number): number => now - keyPolicy(issuer).propagationMs;
 
 function judgeCaches(world: World): Judgement {
   const problem = world.problem();
@@ -171,27 +177,21 @@ async function distribute(
 ): Promise<Judgement> {
   const type = 'Distributed';
   const { namespace } = issuer.metadata;
-  const apply = (resource: Resource, desired: KubeObject, observed: KubeObject | undefined) =>
-    applyDerived({ client, issuer, resource, desired, observed, answers });
+  // Resolves with what running pods should hurry to take; those that start now start with it.
+  const update = async (resource: Resource, desired: KubeObject, observed: KubeObject | undefined) => {
+    const written = await applyDerived({ client, issuer, resource, desired, observed, answers });
+    return observed && written;
+  };
   try {
-    const published =
-      publish !== undefined &&
-      (await apply(
-        resources.configMaps,
-        jwksConfigMap(issuer, publish.keys, publish.revision),
-        children.configMap,
-      ));
-    if (!keyring) {
-      return {
-        type,
-        reason: 'KeyringNotReady',
-        message: 'waits for the keyring; what was distributed stays',
-      };
-    }
-    const desired = agentSecret(issuer, namespace, keyring);
-    const distributed = await apply(resources.secrets, desired, children.agentSecret);
-    if ((published && children.configMap) || (distributed && children.agentSecret)) {
-      await touchPods(client, issuer, namespace, keyring.revision);
+    const configMap = publish && jwksConfigMap(issuer, publish.keys, publish.revision);
+    const published = configMap && (await update(resources.configMaps, configMap, children.configMap));
+    const desired = keyring && agentSecret(issuer, namespace, keyring);
+    const distributed = desired && (await update(resources.secrets, desired, children.agentSecret));
+    const written = distributed ?? published;
+    if (written !== undefined) await touchPods(client, issuer, namespace, written);
+    if (!desired) {
+      const message = 'waits for the keyring; what was distributed stays';
+      return { type, reason: 'KeyringNotReady', message };
     }
     const message = `Secret ${desired.metadata.name} holds the keys in 1 of 1 namespaces`;
     return { type, reason: 'AllNamespacesCurrent', message };

@@ -29,8 +29,8 @@ export const annotations = {
   revision: `${group}/keyring-revision`,
   /** Hash of the object as it was applied: a field that we no longer set shows as a difference. */
   appliedHash: `${group}/applied-hash`,
-  /** On a pod: the revision whose files it should hurry to take. Any change makes kubelet look at once. */
-  filesRevision: `${group}/files-revision`,
+  /** On a pod: the resourceVersion of the files that it should hurry to take. Any change makes kubelet look at once. */
+  filesVersion: `${group}/files-version`,
   /** On an agent Secret that stays after its issuer, since it holds keys that the keyring lacks. */
   retained: `${group}/retained`,
 } as const;

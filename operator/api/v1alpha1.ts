@@ -65,7 +65,7 @@ export interface MacpAuthIssuerSpec {
     revokedKeyIDs: string[];
   };
   /**
-   * Begin with an existing private key, in a migration from a service that was given it as MACP_AUTH_SIGNING_KEY_JSON. It is read once. While the field is set nothing rotates and the key is not withdrawn; removing it says that the migration is over. It cannot be added later.
+   * Begin with an existing private key, in a migration from a service that was given it as MACP_AUTH_SIGNING_KEY_JSON. It is read once. While the field is set nothing rotates and only a revocation withdraws the key; removing it says that the migration is over. It cannot be added later.
    */
   importKey?: {
     /**
@@ -216,7 +216,7 @@ export interface MacpAuthIssuerStatus {
    */
   activeKeyID?: string;
   /**
-   * The published keys.
+   * The published keys, and those that were revoked.
    */
   keys?: {
     /**
@@ -248,7 +248,7 @@ export interface MacpAuthIssuerStatus {
      */
     safeToRevokeTime?: string;
     /**
-     * From when every healthy verifier accepts the active key, where it had to sign before verifiers had time to fetch it.
+     * From when every healthy verifier accepts the key, where it had to sign before verifiers had time to fetch it.
      */
     acceptedFromTime?: string;
     /**

@@ -57,20 +57,21 @@ export async function applyChild(request: ApplyRequest): Promise<void> {
  * As {@link applyChild}, for an object that derives from the keyring: it is created by POST and updated with its
  * resourceVersion, and never goes back to a lower revision, so that a paused operator cannot undo a newer state.
  *
- * Resolves with whether it was written.
+ * Resolves with the resourceVersion that it was written with, or undefined when there was nothing to write.
  *
  * @throws NameConflict when the name is taken by an object that is not this issuer's
  * @throws Superseded when it derives from a newer keyring, or changed meanwhile
  */
-export async function applyDerived(request: ApplyRequest): Promise<boolean> {
+export async function applyDerived(request: ApplyRequest): Promise<string | undefined> {
   const { client, issuer, resource, observed } = request;
   const desired = withHash(request.desired);
-  if (observed && isSettled(request, observed, desired)) return false;
+  if (observed && isSettled(request, observed, desired)) return undefined;
   const { namespace, name } = desired.metadata;
   if (!observed) {
     try {
-      remember(request, desired, await client.create(resource, namespace, desired));
-      return true;
+      const created = await client.create(resource, namespace, desired);
+      remember(request, desired, created);
+      return created.metadata.resourceVersion;
     } catch (error) {
       // It exists already: the cache lags, or lacks it since it is a stranger's.
       if (!isStatus(error, 409)) throw error;
@@ -79,15 +80,16 @@ export async function applyDerived(request: ApplyRequest): Promise<boolean> {
   const current = await client.find(resource, namespace, name);
   if (!current) throw new Superseded(`${resource.kind} ${name} went away meanwhile`);
   refuseForeign(current, desired, issuer);
-  if (isSettled(request, current, desired)) return false;
+  if (isSettled(request, current, desired)) return undefined;
   if (revisionOf(current) > revisionOf(desired)) {
     throw new Superseded(`${resource.kind} ${name} derives from a newer keyring`);
   }
   try {
     const { uid, resourceVersion } = await disown(client, resource, current, desired);
     const metadata = { ...desired.metadata, uid, resourceVersion };
-    remember(request, desired, await client.apply(resource, { ...desired, metadata } as KubeObject));
-    return true;
+    const applied = await client.apply(resource, { ...desired, metadata } as KubeObject);
+    remember(request, desired, applied);
+    return applied.metadata.resourceVersion;
   } catch (error) {
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;

@@ -141,7 +141,7 @@ function hold(
     ImportMismatch: `delete Secret ${keyring} if its keys are not needed, or remove spec.importKey`,
     KeyringUnreadable: `restore Secret ${keyring} from a backup${traces.distributed.length > 0 ? ', or delete it to rebuild it from what agents hold' : ''}`,
   }[decision.reason];
-  const message = `${decision.problem}; what is published and distributed stays. To mend it: ${advice}`;
+  const message = `${decision.problem}; what is published and distributed stays, revoked keys apart. To mend it: ${advice}`;
   return {
     judgement: { type: 'KeyringReady', reason: decision.reason, message },
     events: revocationEvents(traces.revoked, decision.revoked),

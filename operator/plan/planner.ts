@@ -146,9 +146,9 @@ function importedKeyring(input: PlanInput, { algorithm, ...key }: ImportedKey): 
   return { ...emptyKeyring(input), keys: [signing], importedKeyID: key.kid };
 }
 
-// A retained keyring that lacks the key of the old service would make sidecars sign with keys that its verifiers lack.
+// With a retained keyring that signs with another key, sidecars would sign with what the old service's verifiers lack.
 function importMismatch(input: PlanInput, keyring: Keyring): Plan | undefined {
-  const { policy, imported } = input;
+  const { policy, imported, now } = input;
   if (policy.importMaxTTLMs === undefined) return undefined;
   if (!imported || 'problem' in imported) {
     // It is read once: what became of the Secret since is nobody's concern.
@@ -158,20 +158,25 @@ function importMismatch(input: PlanInput, keyring: Keyring): Plan | undefined {
   const { kid, publicKey } = imported.key;
   const namesake = keyring.keys.find((key) => key.kid === kid);
   // Everybody's first key may be called key-1.
-  if (namesake && thumbprint(namesake.publicKey) === thumbprint(publicKey)) return undefined;
-  const problem = namesake
-    ? `the retained keyring has another key of the name ${kid}`
-    : `the retained keyring has no key ${kid}`;
-  return hold(input, 'ImportMismatch', problem);
+  const isSame = namesake && thumbprint(namesake.publicKey) === thumbprint(publicKey);
+  if (isSame && activeKey(keyring, now)?.kid === kid) return undefined;
+  const others = namesake ? `has another key of the name ${kid}` : `has no key ${kid}`;
+  const problem = isSame ? `no longer signs with ${kid}` : others;
+  return hold(input, 'ImportMismatch', `the retained keyring ${problem}`);
 }
 
 /** `change` says that the keyring is new in any case. */
 function live(input: PlanInput, found: Keyring, change: KeyringChange | undefined): Plan {
-  // What was revoked while there was no keyring to keep it is revoked for good.
-  const start = { ...found, revoked: uniteByKid(found.revoked, input.traces.revoked) };
+  const { traces, imported } = input;
+  const start = {
+    ...found,
+    // What was revoked while there was no keyring to keep it is revoked for good.
+    revoked: uniteByKid(found.revoked, traces.revoked),
+    ...(imported && 'key' in imported && { importedKeyID: imported.key.kid }),
+  };
   const circumstances: Circumstances = {
     ...input,
-    distributedKeyIDs: input.traces.distributed.map(({ kid }) => kid),
+    distributedKeyIDs: traces.distributed.map(({ kid }) => kid),
   };
   const evolved = evolve(start, circumstances, input.newKeys);
   if ('missing' in evolved)
@@ -182,7 +187,7 @@ function live(input: PlanInput, found: Keyring, change: KeyringChange | undefine
     return { action: 'keep', keyring: found, rotation, wakeAt };
   const derived = change !== undefined || !sameJSON(withoutBookkeeping(evolved), withoutBookkeeping(found));
   const keyring = derived ? { ...evolved, revision: start.revision + 1 } : evolved;
-  return { action: 'write', change: change ?? 'KeyringUpdated', keyring, before: start, rotation, wakeAt };
+  return { action: 'write', change: change ?? 'KeyringUpdated', keyring, before: found, rotation, wakeAt };
 }
 
 const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);

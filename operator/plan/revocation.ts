@@ -30,31 +30,35 @@ export function withRevocations(keyring: Keyring, when: { policy: KeyPolicy; now
   return records.length === 0 ? left : { ...left, revoked: [...keyring.revoked, ...records] };
 }
 
+interface Observed {
+  policy: KeyPolicy;
+  servers: ServerObservation;
+  now: number;
+}
+
 /** While a server still gives a revoked key out, verifiers go on taking it up: they refuse it that much later. */
-export function withLaterSafety(
-  keyring: Keyring,
-  { policy, servers, now }: { policy: KeyPolicy; servers: ServerObservation; now: number },
-): Keyring {
+export const withLaterSafety = (keyring: Keyring, when: Observed): Keyring => ({
+  ...keyring,
+  revoked: laterSafety(keyring.revoked, when),
+});
+
+function laterSafety(revoked: readonly RevokedKey[], { policy, servers, now }: Observed): RevokedKey[] {
   const isLate = ({ kid, safeAt }: RevokedKey) =>
     isServedSomewhere(servers, kid) && safeAt < now + untilRefusedMs(policy);
-  if (!keyring.revoked.some(isLate)) return keyring;
-  const revoked = keyring.revoked.map((key) => {
+  return revoked.map((key) => {
     if (!isLate(key)) return key;
     const safeAt = now + untilRefusedMs(policy) + postponementMs(now - key.revokedAt);
     return { ...key, safeAt, safeAtWorst: Math.max(key.safeAtWorst, safeAt + verifierStaleGraceMs) };
   });
-  return { ...keyring, revoked };
 }
 
 /** The revocations that hold while there is no keyring to keep them: what was known, and what the spec asks for. */
 export function revokedMeanwhile(
   known: readonly RevokedKey[],
   keys: readonly { kid: string; algorithm: Algorithm }[],
-  when: { policy: KeyPolicy; now: number },
+  when: Observed,
 ): RevokedKey[] {
   const asked = keys.filter(({ kid }) => when.policy.revokedKeyIDs.includes(kid));
-  return uniteByKid(
-    known,
-    asked.map(({ kid, algorithm }) => revocationOf(kid, algorithm, when)),
-  );
+  const records = asked.map(({ kid, algorithm }) => revocationOf(kid, algorithm, when));
+  return laterSafety(uniteByKid(known, records), when);
 }

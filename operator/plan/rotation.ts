@@ -369,7 +369,11 @@ function withHeldUpSignature(keyring: Keyring, { policy, now }: Circumstances): 
 
 // A longer ttl.max is recorded before it is distributed; a shorter one takes nothing back from tokens in flight.
 function withRecordedTTL(keyring: Keyring, { policy }: Circumstances): Keyring {
-  return mapKeys(keyring, (key) =>
-    isSigning(key) && key.maxTTLMs < policy.maxTTLMs ? { ...key, maxTTLMs: policy.maxTTLMs } : key,
-  );
+  return mapKeys(keyring, (key) => {
+    if (!isSigning(key)) return key;
+    // The old service signs with it as well, as long as its own limit allows.
+    const ofOthers = key.kid === keyring.importedKeyID ? (policy.importMaxTTLMs ?? 0) : 0;
+    const maxTTLMs = Math.max(key.maxTTLMs, policy.maxTTLMs, ofOthers);
+    return maxTTLMs === key.maxTTLMs ? key : { ...key, maxTTLMs };
+  });
 }

@@ -90,8 +90,15 @@ const replicaFailure = (status: DeploymentStatus | undefined): string | undefine
   status?.conditions?.find((condition) => condition.type === 'ReplicaFailure' && condition.status === 'True')
     ?.message;
 
-/** Judges whether what the ready server pods serve is what the keyring says. */
-export function judgePublished(keyring: Keyring | undefined, served: readonly ServerAnswer[]): Judgement {
+/**
+ * Judges whether what the ready server pods serve is what the keyring says. What was revoked after `expectedBy`
+ * (milliseconds since the Unix epoch) they may not know yet.
+ */
+export function judgePublished(
+  keyring: Keyring | undefined,
+  served: readonly ServerAnswer[],
+  expectedBy: number,
+): Judgement {
   const type = 'Published';
   if (!keyring) return { type, reason: 'KeyringNotReady', message: 'waits for the keyring' };
   if (served.length === 0)
@@ -106,10 +113,12 @@ export function judgePublished(keyring: Keyring | undefined, served: readonly Se
     return { type, reason: 'UnknownKeyServed', message };
   }
   for (const { pod, kids } of answers) {
-    const revoked = keyring.revoked.filter(({ kid }) => kids.includes(kid)).map(({ kid }) => kid);
+    const revoked = keyring.revoked.filter(({ kid }) => kids.includes(kid));
     if (revoked.length === 0) continue;
-    const message = `server pod ${pod} still serves revoked keys (${abbreviated(revoked)}): delete it if this lasts`;
-    return { type, reason: 'RevokedKeyServed', message };
+    const still = `server pod ${pod} still serves revoked keys (${abbreviated(revoked.map(({ kid }) => kid))})`;
+    return revoked.some(({ revokedAt }) => revokedAt <= expectedBy)
+      ? { type, reason: 'RevokedKeyServed', message: `${still}: delete it` }
+      : { type, reason: 'ServersUpdating', message: still };
   }
   for (const answer of served) {
     if (!('problem' in answer)) continue;

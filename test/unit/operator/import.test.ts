@@ -235,10 +235,24 @@ describe('a keyring that begins with an imported key', () => {
       { reason: 'ImportFailed', problem: 'it is damaged' },
     ],
     ['while it was not read', {}, undefined, { reason: 'ImportFailed', problem: 'it was not read' }],
-    ['that has it is adopted', { keys: [same(), spare(), spare()] }, { key }, { action: 'keep' }],
+    [
+      'that signs with it is adopted, and has begun with it, for as long as the old service allowed',
+      { keys: [same(), spare(), spare()] },
+      { key },
+      {
+        action: 'write',
+        keyring: { importedKeyID: 'key-1', keys: [{ kid: 'key-1', maxTTLMs: 2 * hour }, {}, {}] },
+      },
+    ],
+    [
+      'that no longer signs with it: nothing is distributed',
+      { keys: [active(), publishedOnly({ ...same(), activateAt: t0 - day }), spare(), spare()] },
+      { key },
+      { reason: 'ImportMismatch', problem: expect.stringMatching(/no longer signs with key-1$/) },
+    ],
     [
       'that began with it is adopted, whatever became of the Secret since',
-      { keys: [same(), spare(), spare()], importedKeyID: 'key-1' },
+      { keys: [{ ...same(), maxTTLMs: 2 * hour }, spare(), spare()], importedKeyID: 'key-1' },
       { problem: 'it is gone' },
       { action: 'keep' },
     ],

@@ -301,7 +301,7 @@ describe('what is served is judged', () => {
     ],
     ['by one that is silent', [silent], 'ServersUnreachable', /^server pod c .*\(ECONNREFUSED\)$/],
   ])('%s', (_, served, reason, message) => {
-    expect(judgePublished(keyring, served)).toEqual({
+    expect(judgePublished(keyring, served, t0)).toEqual({
       type: 'Published',
       reason,
       message: expect.stringMatching(message),
@@ -310,11 +310,11 @@ describe('what is served is judged', () => {
 
   test('with a flood of strange kids, in a message that still fits into status', () => {
     const flood = Array.from({ length: 5_000 }, (_, i) => `strange-${i}-${'x'.repeat(100)}`);
-    expect(judgePublished(keyring, [serves('a', flood)]).message.length).toBeLessThan(2_000);
+    expect(judgePublished(keyring, [serves('a', flood)], t0).message.length).toBeLessThan(2_000);
   });
 
   test('not before there is a keyring', () => {
-    expect(judgePublished(undefined, [serves('a', kids)])).toMatchObject({ reason: 'KeyringNotReady' });
+    expect(judgePublished(undefined, [serves('a', kids)], t0)).toMatchObject({ reason: 'KeyringNotReady' });
   });
 
   test.each([
@@ -322,7 +322,31 @@ describe('what is served is judged', () => {
     ['silent', silent],
   ])("a stranger's key is told although another server is %s", (_, other) => {
     const served = [other, serves('b', [...kids, 'stranger'])];
-    expect(judgePublished(keyring, served)).toMatchObject({ reason: 'UnknownKeyServed' });
+    expect(judgePublished(keyring, served, t0)).toMatchObject({ reason: 'UnknownKeyServed' });
+  });
+
+  test.each([
+    [
+      'for longer than a file may take: somebody has to act',
+      t0,
+      'RevokedKeyServed',
+      /still serves revoked keys \(gone\): delete it$/,
+    ],
+    [
+      'while the files are still on their way',
+      t0 - 1,
+      'ServersUpdating',
+      /still serves revoked keys \(gone\)$/,
+    ],
+  ])('a revoked key is told that is served %s', (_, expectedBy, reason, message) => {
+    const record = { kid: 'gone', algorithm: 'ES256', revokedAt: t0, safeAt: t0, safeAtWorst: t0 } as const;
+    const revoking = { ...keyring, revoked: [record], removedKeyIDs: ['gone'] };
+    const served = [serves('a', kids), serves('b', [...kids, 'gone'])];
+    expect(judgePublished(revoking, served, expectedBy)).toEqual({
+      type: 'Published',
+      reason,
+      message: expect.stringMatching(message),
+    });
   });
 });
 
