@@ -5,7 +5,7 @@ import { type Answers, applyChild, applyDerived } from './apply/children.ts';
 import { addFinalizer, cleanUpAfter, finalize } from './apply/finalize.ts';
 import { type KeyringOutcome, settleKeyring } from './apply/keyring.ts';
 import { touchPods } from './apply/touch.ts';
-import { agentSecret, jwksConfigMap } from './build/files.ts';
+import { agentSecret, jwksConfigMap, readDistributed, readPublished } from './build/files.ts';
 import { serverDeployment, serverPodDisruptionBudget, serverService } from './build/server.ts';
 import { type ApiClient, briefly, isStatus } from './cluster/client.ts';
 import { type KubeObject, type Resource, resources } from './cluster/resources.ts';
@@ -167,9 +167,10 @@ async function applyServer(
   return { type: 'ServerAvailable', reason, message: briefly(error) };
 }
 
-// First what verifiers need to know, then what sidecars sign with; then their pods are made to look.
+// First what verifiers need to know, then what sidecars sign with, unless verifiers could not know that; then their pods
+// are made to look.
 async function distribute(
-  { client, answers }: Context,
+  { client, answers, log }: Context,
   issuer: MacpAuthIssuer,
   children: Children,
   { keyring, publish }: KeyringOutcome,
@@ -177,31 +178,45 @@ async function distribute(
 ): Promise<Judgement> {
   const type = 'Distributed';
   const { namespace } = issuer.metadata;
-  // Resolves with what running pods should hurry to take; those that start now start with it.
+  const errors: unknown[] = [];
+  const written: string[] = [];
   const update = async (resource: Resource, desired: KubeObject, observed: KubeObject | undefined) => {
-    const written = await applyDerived({ client, issuer, resource, desired, observed, answers });
-    return observed && written;
-  };
-  try {
-    const configMap = publish && jwksConfigMap(issuer, publish.keys, publish.revision);
-    const published = configMap && (await update(resources.configMaps, configMap, children.configMap));
-    const desired = keyring && agentSecret(issuer, namespace, keyring);
-    const distributed = desired && (await update(resources.secrets, desired, children.agentSecret));
-    const written = distributed ?? published;
-    if (written !== undefined) await touchPods(client, issuer, namespace, written);
-    if (!desired) {
-      const message = 'waits for the keyring; what was distributed stays';
-      return { type, reason: 'KeyringNotReady', message };
+    try {
+      const version = await applyDerived({ client, issuer, resource, desired, observed, answers });
+      if (version !== undefined) written.push(version);
+    } catch (error) {
+      if (error instanceof Superseded) throw error;
+      errors.push(error);
     }
-    const message = `Secret ${desired.metadata.name} holds the keys in 1 of 1 namespaces`;
-    return { type, reason: 'AllNamespacesCurrent', message };
-  } catch (error) {
-    if (error instanceof Superseded) throw error;
-    failures.push(error);
+  };
+  if (publish) {
+    const desired = jwksConfigMap(issuer, publish.keys, publish.revision);
+    await update(resources.configMaps, desired, children.configMap);
+  }
+  const desired = keyring && agentSecret(issuer, namespace, keyring);
+  // A revocation reaches agents also where the JWKS cannot be written.
+  if (desired && (errors.length === 0 || isPublished(readDistributed(desired), children.configMap))) {
+    await update(resources.secrets, desired, children.agentSecret);
+  }
+  const latest = written.at(-1);
+  if (latest !== undefined) await touchPods(client, log, issuer, namespace, latest);
+  failures.push(...errors);
+  const [error] = errors;
+  if (error !== undefined) {
     const reason = error instanceof NameConflict ? 'NameConflict' : 'WriteFailed';
     return { type, reason, message: briefly(error) };
   }
+  if (!desired) {
+    return { type, reason: 'KeyringNotReady', message: 'waits for the keyring; what was distributed stays' };
+  }
+  const message = `Secret ${desired.metadata.name} holds the keys in 1 of 1 namespaces`;
+  return { type, reason: 'AllNamespacesCurrent', message };
 }
+
+const isPublished = (keys: readonly { kid: string }[], configMap: KubeObject | undefined): boolean => {
+  const published = readPublished(configMap).map(({ kid }) => kid);
+  return keys.every(({ kid }) => published.includes(kid));
+};
 
 async function writeStatus(
   context: Context,

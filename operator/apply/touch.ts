@@ -1,6 +1,7 @@
+import type { Logger } from 'pino';
 import { annotations, issuerLabel, labels, type MacpAuthIssuer } from '../api/names.ts';
-import type { ApiClient } from '../cluster/client.ts';
-import { resources } from '../cluster/resources.ts';
+import { type ApiClient, briefly, isStatus } from '../cluster/client.ts';
+import { type KubeObject, resources } from '../cluster/resources.ts';
 
 /**
  * Makes kubelet look at the files of an issuer's pods at once, by changing an annotation of theirs to the
@@ -9,17 +10,29 @@ import { resources } from '../cluster/resources.ts';
  */
 export async function touchPods(
   client: ApiClient,
+  log: Logger,
   issuer: MacpAuthIssuer,
   namespace: string,
   written: string,
 ): Promise<void> {
   const labelSelector = `${labels.issuer}=${issuerLabel(issuer.metadata)}`;
-  const { items } = await client
-    .list(resources.pods, namespace, { labelSelector })
-    .catch(() => ({ items: [] }));
   const patch = { metadata: { annotations: { [annotations.filesVersion]: written } } };
-  const late = items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
-  await Promise.allSettled(
-    late.map(({ metadata }) => client.mergePatch(resources.pods, namespace, metadata.name, patch)),
-  );
+  const touch = async ({ metadata }: KubeObject) => {
+    if (metadata.deletionTimestamp !== undefined) return;
+    await client.mergePatch(resources.pods, namespace, metadata.name, patch).catch((error) => {
+      if (!isStatus(error, 404)) throw error;
+    });
+  };
+  try {
+    const { items } = await client.list(resources.pods, namespace, { labelSelector });
+    const results = await Promise.allSettled(items.map(touch));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+  } catch (error) {
+    const reason = briefly(error);
+    log.warn(
+      { namespace, issuer: issuerLabel(issuer.metadata), reason },
+      'pods could not be made to look at once',
+    );
+  }
 }

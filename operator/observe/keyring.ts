@@ -42,15 +42,20 @@ export interface KeyringObservation {
 /** What of the spec decides about keys. */
 export const keyPolicy = (issuer: MacpAuthIssuer): KeyPolicy => {
   const { algorithm, ttl, rotation, importKey } = issuer.spec;
+  // What takes no time at all would have no order.
+  const propagationMs = Math.max(1, durationMs(rotation.propagation));
+  const clockSkewMs = durationMs(rotation.clockSkew);
+  // A rotation that is due has to be over, and a later end to have arrived, before the old key's end.
+  const graceMs = Math.max(durationMs(rotation.grace), 2 * (propagationMs + clockSkewMs));
   return {
     algorithm,
     maxTTLMs: durationMs(ttl.max),
     intervalMs: durationMs(rotation.interval),
     verifierCacheTTLMs: durationMs(rotation.verifierCacheTTL),
     maxAgeMs: jwksMaxAgeSeconds(issuer) * 1000,
-    propagationMs: durationMs(rotation.propagation),
-    clockSkewMs: durationMs(rotation.clockSkew),
-    graceMs: durationMs(rotation.grace),
+    propagationMs,
+    clockSkewMs,
+    graceMs,
     rotateNow: rotation.rotateNow,
     revokedKeyIDs: rotation.revokedKeyIDs,
     ...(importKey && { importMaxTTLMs: durationMs(importKey.maxTTL) }),
@@ -93,6 +98,8 @@ export async function glanceAtKeyring(
   { configMap, agentSecret }: Children,
 ): Promise<KeyringObservation | undefined> {
   if (!configMap || !agentSecret) return undefined;
+  // Whether a retained keyring began with the key to import is to be seen from the Secret that holds it.
+  if (issuer.spec.importKey && issuer.status?.keyringRevision === undefined) return undefined;
   const traces = tracesOf(issuer, configMap, agentSecret);
   const { namespace } = issuer.metadata;
   const keyring = await client.find(resources.secrets, namespace, objectNames(issuer.metadata).keyring);

@@ -1,5 +1,6 @@
 import type { Algorithm, PrivateJWK, PublicJWK } from '../../sidecar/contract/jwk.ts';
 import { signerAt } from '../../sidecar/contract/signer.ts';
+import { maxRemovedKeyIDs } from './policy.ts';
 
 /** A signing key of a keyring. Instants are milliseconds since the Unix epoch. */
 export interface KeyringKey {
@@ -44,7 +45,7 @@ export interface Keyring {
   /** Goes up by one with each change of what derives from it. */
   revision: number;
   keys: KeyringKey[];
-  /** The kids that once were published and no longer are. */
+  /** The kids that once were published and no longer are, the newest of them. */
   removedKeyIDs: string[];
   /** The keys that were revoked; none of their kids ever returns. */
   revoked: RevokedKey[];
@@ -125,13 +126,13 @@ export const mapKeys = (keyring: Keyring, change: (key: KeyringKey) => KeyringKe
   keys: keyring.keys.map(change),
 });
 
-/** The keyring without some keys, whose kids it remembers. */
+/** The keyring without some keys, whose kids it remembers for long. */
 export function without(keyring: Keyring, gone: (key: KeyringKey) => boolean): Keyring {
   const removed = keyring.keys.filter(gone).map(({ kid }) => kid);
   if (removed.length === 0) return keyring;
   return {
     ...keyring,
     keys: keyring.keys.filter((key) => !gone(key)),
-    removedKeyIDs: [...new Set([...keyring.removedKeyIDs, ...removed])],
+    removedKeyIDs: [...new Set([...keyring.removedKeyIDs, ...removed])].slice(-maxRemovedKeyIDs),
   };
 }

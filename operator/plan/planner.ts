@@ -15,13 +15,14 @@ import {
   allPublicKeys,
   consentGiven,
   emptyKeyring,
+  isRecoverable,
   merged,
   nothingTellsOfKeys,
   rebuilt,
   staleness,
   type Traces,
 } from './recovery.ts';
-import { revokedMeanwhile } from './revocation.ts';
+import { revokedMeanwhile, untilRefusedMs } from './revocation.ts';
 import { type Circumstances, dueAt, evolve, type RotationState, ripeAt, rotationState } from './rotation.ts';
 import type { ServerObservation } from './servers.ts';
 import { thumbprint } from './thumbprint.ts';
@@ -95,7 +96,7 @@ export function plan(input: PlanInput): Plan {
       if ('problem' in imported) return hold(input, 'ImportFailed', imported.problem);
       return live(input, importedKeyring(input, imported.key), 'KeyringImported');
     }
-    if (traces.distributed.length > 0) return live(input, rebuilt(input, false), 'KeyringRebuilt');
+    if (isRecoverable(input)) return live(input, rebuilt(input, false), 'KeyringRebuilt');
     if (consentGiven(policy, traces)) return live(input, rebuilt(input, true), 'KeyringReplaced');
     const problem =
       'the keyring Secret is gone, and no agent Secret holds a signing key from which to rebuild it';
@@ -172,7 +173,9 @@ function live(input: PlanInput, found: Keyring, change: KeyringChange | undefine
     ...found,
     // What was revoked while there was no keyring to keep it is revoked for good.
     revoked: uniteByKid(found.revoked, traces.revoked),
-    ...(imported && 'key' in imported && { importedKeyID: imported.key.kid }),
+    ...(imported &&
+      'key' in imported &&
+      holds(found, imported.key.kid) && { importedKeyID: imported.key.kid }),
   };
   const circumstances: Circumstances = {
     ...input,
@@ -189,6 +192,9 @@ function live(input: PlanInput, found: Keyring, change: KeyringChange | undefine
   const keyring = derived ? { ...evolved, revision: start.revision + 1 } : evolved;
   return { action: 'write', change: change ?? 'KeyringUpdated', keyring, before: found, rotation, wakeAt };
 }
+
+const holds = ({ keys }: Keyring, kid: string): boolean =>
+  keys.some((key) => key.kid === kid && key.privateKey);
 
 const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
@@ -208,6 +214,7 @@ function nextInstant(keyring: Keyring, { policy, now }: Circumstances): number {
     active.signUntil - policy.graceMs / 2,
     ...(committed ? [committed.activateAt] : []),
     ...keyring.keys.flatMap((key) => [ripeAt(key, policy), key.removeAt ?? now]),
+    ...keyring.revoked.map(({ safeAt }) => safeAt - untilRefusedMs(policy)),
     // In time to put the promise off, while no server serves the key.
     ...keyring.keys.map(({ acceptedFrom = now }) => acceptedFrom - ripeningMs(policy)),
   ];

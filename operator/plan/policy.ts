@@ -29,6 +29,9 @@ export const spareCount = 2;
 /** Keys that are published at most. */
 export const maxPublishedKeys = 64;
 
+/** Kids of removed keys that are remembered, the newest: a Secret holds a MiB. */
+export const maxRemovedKeyIDs = 2_000;
+
 /** The longest `ttl.max` that the CRD admits, for keys of which nothing else is known. */
 export const longestTTLMs = 86_400_000;
 

@@ -1,5 +1,6 @@
 import type { SigningKey } from '../../sidecar/contract/files.ts';
 import { type PublicJWK, publicHalf } from '../../sidecar/contract/jwk.ts';
+import type { ImportOutcome } from './import.ts';
 import { type Keyring, type KeyringKey, publicKeys, type RevokedKey, uniteByKid } from './keyring.ts';
 import { type KeyPolicy, longestTTLMs, ripeningMs, verifierLeewayMs } from './policy.ts';
 
@@ -27,6 +28,8 @@ export interface Traces {
 export interface RecoveryInput {
   policy: KeyPolicy;
   traces: Traces;
+  /** The key of a migration that is under way: the old service's copy of it is as good as the keyring's. */
+  imported?: ImportOutcome;
   now: number;
 }
 
@@ -71,13 +74,16 @@ export const emptyKeyring = ({ policy, traces }: RecoveryInput): Keyring => ({
   handledRotateNow: policy.rotateNow,
 });
 
+/** Whether a private key is left to sign on with. */
+export const isRecoverable = (input: RecoveryInput): boolean => heldKeys(input).length > 0;
+
 /**
- * A keyring from what is left: what the agent Secret holds signs on, what is only published stays published. The
- * importing of a key is remembered by its name.
+ * A keyring from what is left: what the agent Secret holds signs on, and so does the key of a migration; what is only
+ * published stays published. The importing of a key is remembered by its name.
  */
 export function rebuilt(input: RecoveryInput, consented: boolean): Keyring {
   const { traces, policy } = input;
-  const held = traces.distributed.map((key) => unproven(heldKey(key), input));
+  const held = heldKeys(input).map((key) => unproven(key, input));
   const published = traces.published.map((key) => publishedKey(key, input));
   const keys = withoutRevoked(uniteByKid(held, published), traces.revoked);
   const handledRotateNow = consented ? policy.rotateNow : (traces.handledRotateNow ?? policy.rotateNow);
@@ -167,6 +173,17 @@ const heldKey = (key: SigningKey): KeyringKey => ({
   // What it was allowed before today's settings is not known.
   maxTTLMs: longestTTLMs,
 });
+
+const heldKeys = (input: RecoveryInput): KeyringKey[] =>
+  uniteByKid(input.traces.distributed.map(heldKey), importedKeys(input));
+
+function importedKeys({ policy, traces, imported, now }: RecoveryInput): KeyringKey[] {
+  if (policy.importMaxTTLMs === undefined || !imported || 'problem' in imported) return [];
+  const { kid } = imported.key;
+  if (policy.revokedKeyIDs.includes(kid) || traces.revoked.some((key) => key.kid === kid)) return [];
+  const signUntil = Math.max(now + policy.intervalMs + policy.graceMs, traces.statusSignUntil);
+  return [{ ...imported.key, createdAt: now, activateAt: now, signUntil, maxTTLMs: longestTTLMs }];
+}
 
 function publishedKey(key: PublicJWK, { traces, policy, now }: RecoveryInput): KeyringKey {
   const lastSwitch = now + policy.propagationMs + policy.clockSkewMs;

@@ -4,7 +4,7 @@ import { type KeyPolicy, postponementMs, verifierStaleGraceMs } from './policy.t
 import { isServedSomewhere, type ServerObservation } from './servers.ts';
 
 /** How long a verifier goes on accepting a key that it fetched just before it was withdrawn. */
-const untilRefusedMs = (policy: KeyPolicy): number => policy.verifierCacheTTLMs + policy.maxAgeMs;
+export const untilRefusedMs = (policy: KeyPolicy): number => policy.verifierCacheTTLMs + policy.maxAgeMs;
 
 /** The record of a key that is revoked at `now`, with the times that verifiers need (milliseconds since the Unix epoch). */
 function revocationOf(
@@ -36,18 +36,22 @@ interface Observed {
   now: number;
 }
 
-/** While a server still gives a revoked key out, verifiers go on taking it up: they refuse it that much later. */
+/**
+ * While a server still gives a revoked key out, verifiers go on taking it up: they refuse it that much later. What a
+ * server gives out that does not answer us is not known, and no time that has not passed yet is promised for it.
+ */
 export const withLaterSafety = (keyring: Keyring, when: Observed): Keyring => ({
   ...keyring,
   revoked: laterSafety(keyring.revoked, when),
 });
 
 function laterSafety(revoked: readonly RevokedKey[], { policy, servers, now }: Observed): RevokedKey[] {
+  const earliest = now + untilRefusedMs(policy);
   const isLate = ({ kid, safeAt }: RevokedKey) =>
-    isServedSomewhere(servers, kid) && safeAt < now + untilRefusedMs(policy);
+    safeAt <= earliest && (isServedSomewhere(servers, kid) || (servers.silent > 0 && safeAt > now));
   return revoked.map((key) => {
     if (!isLate(key)) return key;
-    const safeAt = now + untilRefusedMs(policy) + postponementMs(now - key.revokedAt);
+    const safeAt = earliest + postponementMs(now - key.revokedAt);
     return { ...key, safeAt, safeAtWorst: Math.max(key.safeAtWorst, safeAt + verifierStaleGraceMs) };
   });
 }

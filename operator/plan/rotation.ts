@@ -42,6 +42,7 @@ export interface Circumstances {
 type HeldUpReason =
   | 'WaitingForServers'
   | 'WaitingForVerifiers'
+  | 'WaitingForSidecars'
   | 'UnknownKeyServed'
   | 'ClocksDiffer'
   | 'TooManyKeys';
@@ -139,7 +140,7 @@ function gate(
   if (keyring.keys.length >= maxPublishedKeys) {
     return {
       reason: 'TooManyKeys',
-      problem: `${maxPublishedKeys} keys are published: the next rotation waits until the oldest leaves`,
+      problem: `${maxPublishedKeys} keys are published: the next rotation waits until old ones leave`,
     };
   }
   if (servers.answers.length === 0)
@@ -169,7 +170,9 @@ export function rotationState(keyring: Keyring, circumstances: Circumstances): R
     const halted = halt(keyring, circumstances);
     return halted ?? { reason: 'NotDue', at: dueAt(active, policy) };
   }
-  return gate(keyring, nextKey(keyring, policy), circumstances) ?? { reason: 'NotDue', at: now };
+  const at = new Date(active.activateAt + policy.clockSkewMs).toISOString();
+  const problem = `sidecars may not have followed the last switch before ${at}`;
+  return gate(keyring, nextKey(keyring, policy), circumstances) ?? { reason: 'WaitingForSidecars', problem };
 }
 
 type FreshKey = Pick<KeyringKey, 'kid' | 'publicKey'> & { privateKey: NonNullable<KeyringKey['privateKey']> };
@@ -268,7 +271,8 @@ function withRetirements(keyring: Keyring, { policy, now }: Circumstances): Keyr
 }
 
 function withRemovals(keyring: Keyring, circumstances: Circumstances): Keyring {
-  if (halt(keyring, circumstances)) return keyring;
+  // Nobody who could tell that our clock is wrong: a key that leaves late does no harm.
+  if (circumstances.servers.answers.length === 0 || halt(keyring, circumstances)) return keyring;
   const kept = isImporting(circumstances) ? keyring.importedKeyID : undefined;
   return without(
     keyring,

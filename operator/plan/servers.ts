@@ -65,7 +65,10 @@ export const isServedSomewhere = ({ answers }: ServerObservation, kid: string): 
 
 /** The kids among those served that the keyring neither has nor had. */
 export function strangers(kids: readonly string[], keyring: Keyring): string[] {
-  const known = new Set([...keyring.keys.map(({ kid }) => kid), ...keyring.removedKeyIDs]);
+  const known = new Set([
+    ...[...keyring.keys, ...keyring.revoked].map(({ kid }) => kid),
+    ...keyring.removedKeyIDs,
+  ]);
   return [...new Set(kids)].filter((kid) => !known.has(kid));
 }
 

@@ -59,6 +59,7 @@ export const reasons = {
     ImportUnderWay: 'ok',
     SwitchCommitted: 'ok',
     WaitingForVerifiers: 'info',
+    WaitingForSidecars: 'info',
     WaitingForServers: 'info',
     UnknownKeyServed: 'problem',
     ClocksDiffer: 'problem',

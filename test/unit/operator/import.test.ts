@@ -198,6 +198,46 @@ describe('a keyring that begins with an imported key', () => {
     expect(has({ ...importing, revokedKeyIDs: ['key-1'] })).toBe(false);
   });
 
+  const gone = (outcome: { key: ImportedKey }, policy: Partial<KeyPolicy> = {}, revoked: string[] = []) => {
+    const before = begun();
+    const records = revoked.map((kid) => ({
+      kid,
+      algorithm: 'RS256' as const,
+      revokedAt: 0,
+      safeAt: 0,
+      safeAtWorst: 0,
+    }));
+    return planned({
+      policy: policyOf({ ...importing, ...policy }),
+      observed: absent,
+      traces: tracesOf(before, { distributed: [], revoked: records }),
+      imported: outcome,
+      now: t0 + day,
+    });
+  };
+
+  test('is rebuilt from the old copy of the key when all else is lost, and needs no consent for that', () => {
+    const decision = gone({ key });
+    expect(decision).toMatchObject({ action: 'write', change: 'KeyringRebuilt' });
+    if (decision.action !== 'write') return;
+    expect(activeKey(decision.keyring, t0 + day)).toMatchObject({ kid: 'key-1', privateKey: key.privateKey });
+    expect(decision.keyring.importedKeyID).toBe('key-1');
+    expect(activeKey(decision.keyring, t0 + day)?.signUntil).toBe(t0 + day + 37 * day);
+  });
+
+  test.each([
+    ['in the spec', { revokedKeyIDs: ['key-1'] }, []],
+    ['in status', {}, ['key-1']],
+  ])('is not rebuilt from a key that was revoked %s', (_, policy, revoked) => {
+    expect(gone({ key }, policy, revoked)).toMatchObject({ action: 'hold', reason: 'KeyringLost' });
+  });
+
+  test('that is replaced by consent has not begun with the key, which it does not hold', () => {
+    const decision = gone({ key }, { rotateNow: 'go', revokedKeyIDs: ['key-1'] });
+    expect(decision).toMatchObject({ change: 'KeyringReplaced' });
+    expect(decision.action === 'write' && decision.keyring).not.toHaveProperty('importedKeyID');
+  });
+
   const retained = (held: Partial<Keyring>, outcome?: { key: ImportedKey } | { problem: string }) => {
     const keyring = keyringOf(held);
     return planned({

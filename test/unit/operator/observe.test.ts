@@ -89,6 +89,19 @@ describe('what decides about keys', () => {
   });
 });
 
+describe('times that would leave no room for a rotation', () => {
+  const rotation = { ...defaultSpec.rotation, propagation: '0s', clockSkew: '0s', grace: '10s' };
+  test('something takes at least a millisecond to arrive, or there would be no before and after', () => {
+    expect(keyPolicy(issuerOf({ rotation }))).toMatchObject({ propagationMs: 1, clockSkewMs: 0 });
+  });
+  test('a grace that is shorter than two switches counts as that', () => {
+    const { graceMs } = keyPolicy(
+      issuerOf({ rotation: { ...rotation, propagation: '2m', clockSkew: '1m' } }),
+    );
+    expect(graceMs).toBe(6 * minute);
+  });
+});
+
 describe('a keyring that is there', () => {
   test('is read live, and once, with what the cache tells of it', async () => {
     has(told, 'keyring');

@@ -184,9 +184,21 @@ describe('a revoked key that a server still serves', () => {
   });
 
   test('is not put off while what was told is late enough, nor once no server serves it', () => {
-    expect(look(t0 + 2 * minute).revoked).toEqual([gone]);
+    expect(look(t0 + 2 * minute - 1).revoked).toEqual([gone]);
     expect(look(t0 + day, serving(keyring)).revoked).toEqual([gone]);
     expect(look(t0 + day, noServers).revoked).toEqual([gone]);
+  });
+
+  const silent = serving(keyring, { silent: 1 });
+  test('is put off in time while a server gives no answer, and the operator wakes for that', () => {
+    const before = at(t0 + 2 * minute - 1, keyring, {}, silent);
+    expect(before.keyring.revoked).toEqual([gone]);
+    expect(before.wakeAt).toBe(t0 + 2 * minute);
+    expect(look(t0 + 2 * minute, silent).revoked[0]?.safeAt).toBe(gone.safeAt + 30 * second);
+  });
+
+  test('is not put off by a silence after it was safe', () => {
+    expect(look(gone.safeAt, silent).revoked).toEqual([gone]);
   });
 
   test('is put off alone, and its worst time never moves earlier', () => {

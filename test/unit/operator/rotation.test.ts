@@ -8,7 +8,12 @@ import {
   spareKeys,
   stateOf,
 } from '../../../operator/plan/keyring.ts';
-import { type KeyPolicy, maxPublishedKeys, spareCount } from '../../../operator/plan/policy.ts';
+import {
+  type KeyPolicy,
+  maxPublishedKeys,
+  maxRemovedKeyIDs,
+  spareCount,
+} from '../../../operator/plan/policy.ts';
 import { safeToRevokeAt } from '../../../operator/plan/rotation.ts';
 import type { ServerObservation } from '../../../operator/plan/servers.ts';
 import { keyEvents } from '../../../operator/status/changes.ts';
@@ -160,8 +165,12 @@ describe('a switch is committed', () => {
 
   test('one at a time: the next wish waits until every sidecar has followed', () => {
     const policy = { rotateNow: 'again' };
-    const { keyring: switched } = at(due + switchTime, decision.keyring, policy);
+    const { keyring: switched, rotation } = at(due + switchTime, decision.keyring, policy);
     expect(committedKey(switched, due + switchTime)).toBeUndefined();
+    expect(rotation).toEqual({
+      reason: 'WaitingForSidecars',
+      problem: expect.stringContaining(new Date(due + switchTime + minute).toISOString()),
+    });
     expect(switched.handledRotateNow).toBe('before');
     const { keyring: following } = at(due + switchTime + minute, switched, policy);
     expect(committedKey(following, due + switchTime + minute)?.kid).toBe(kidAt(keyring, 2));
@@ -836,5 +845,17 @@ describe('a rotateNow that still waits for its rotation', () => {
       now: t0 + 2 * day,
     });
     expect(decision).toMatchObject({ action: 'hold', reason: 'KeyringLost' });
+  });
+});
+
+describe('kids of removed keys', () => {
+  test('are remembered, the newest 2000 of them, so that the keyring stays small enough for a Secret', () => {
+    const removed = Array.from({ length: maxRemovedKeyIDs }, (_, index) => `removed-${index}`);
+    const gone = publishedOnly({ removeAt: due });
+    const keyring = keyringOf({ keys: [active(), gone, ripe(), ripe()], removedKeyIDs: removed });
+    const after = at(due, keyring).keyring.removedKeyIDs;
+    expect(after).toHaveLength(maxRemovedKeyIDs);
+    expect(after.at(-1)).toBe(gone.kid);
+    expect(after[0]).toBe('removed-1');
   });
 });

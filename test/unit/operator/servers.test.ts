@@ -100,6 +100,11 @@ describe('what servers are seen to serve', () => {
 });
 
 describe('strangers', () => {
+  test('are not those that were revoked, however long ago', () => {
+    const record = { kid: 'leaked', algorithm: 'ES256', revokedAt: 0, safeAt: 0, safeAtWorst: 0 } as const;
+    expect(strangers(['leaked'], { ...keyring, revoked: [record] })).toEqual([]);
+  });
+
   test('are the kids that the keyring neither has nor had, each once', () => {
     expect(strangers([first.kid, 'gone', 'new', 'new', 'newer'], keyring)).toEqual(['new', 'newer']);
     expect(strangers([], keyring)).toEqual([]);
