@@ -87,7 +87,7 @@ const restore = fc.record({ do: fc.constant('restoreKeyring' as const), age: fc.
 const clocks = fc.record({ do: fc.constantFrom('clocksDiffer' as const, 'clocksAgree' as const) });
 
 type Part = { weight: number; arbitrary: fc.Arbitrary<Step> };
-const start = fc.record({ intervalMs: interval, graceMs: fc.integer({ min: 2 * hour, max: 20 * day }) });
+const usualStart = fc.record({ intervalMs: interval, graceMs: fc.integer({ min: 2 * hour, max: 20 * day }) });
 const ordinary: Part[] = [
   { weight: 6, arbitrary: pass },
   { weight: 3, arbitrary: wish },
@@ -96,12 +96,40 @@ const ordinary: Part[] = [
 
 const rarely = (arbitrary: fc.Arbitrary<Step>): Part => ({ weight: 1, arbitrary });
 
+/** Times as short and as long as the CRD lets them be, beside each other. */
+const anyTimes = fc
+  .record({
+    propagationMs: fc.constantFrom(1, second, 10 * minute, hour),
+    clockSkewMs: fc.constantFrom(0, second, 5 * minute),
+    verifierCacheTTLMs: fc.constantFrom(second, 5 * minute, hour),
+    maxTTLMs: fc.constantFrom(second, hour, day),
+    spareMs: fc.integer({ min: 1, max: 6 * hour }),
+    graceMs: fc.integer({ min: 10 * second, max: day }),
+  })
+  .map(({ spareMs, ...policy }): Partial<KeyPolicy> => {
+    const { propagationMs, clockSkewMs, verifierCacheTTLMs } = policy;
+    const maxAgeMs = Math.min(60, Math.floor(verifierCacheTTLMs / 10_000)) * second;
+    // As the CRD's rule and the operator's reading of the spec have them.
+    const intervalMs = verifierCacheTTLMs + propagationMs + 2 * clockSkewMs + minute + spareMs;
+    const graceMs = Math.max(policy.graceMs, 2 * (propagationMs + clockSkewMs));
+    return { ...policy, maxAgeMs, intervalMs, graceMs };
+  });
+const moment = fc.record({
+  do: fc.constant('advance' as const),
+  ms: fc.oneof(fc.integer({ min: 1, max: 5 * minute }), fc.integer({ min: 1, max: 12 * hour })),
+});
+
 /** Any life of these parts, and then a calm in which all wishes come true. */
-function live(parts: readonly Part[], numRuns: number, drift = 1): void {
+function live(
+  parts: readonly Part[],
+  numRuns: number,
+  drift = 1,
+  start: fc.Arbitrary<Partial<KeyPolicy> & { intervalMs?: number; graceMs?: number }> = usualStart,
+): void {
   const steps = fc.array(fc.oneof(...parts), { maxLength: 45, size: 'max' });
   fc.assert(
     fc.property(start, steps, (policy, happenings) => {
-      const graceMs = Math.min(policy.graceMs, 16 * policy.intervalMs);
+      const graceMs = Math.min(policy.graceMs ?? day, 16 * (policy.intervalMs ?? day));
       const simulation = new Simulation({ ...policy, graceMs }, drift);
       for (const step of happenings) simulation.happen(step);
       simulation.calm();
@@ -133,6 +161,12 @@ describe('no verifier refuses a live token of a key that was never revoked', () 
 
   test('through times when clocks differ by more than they may, and nothing is committed or withdrawn', () => {
     live([...ordinary, rarely(clocks), rarely(revocation)], 15);
+  });
+
+  test('whatever times the spec allows', () => {
+    const rotations = set(fc.record({ rotateNow: fc.constantFrom('', 'a', 'b', 'c') }));
+    const parts = [{ weight: 6, arbitrary: moment }, { weight: 4, arbitrary: cluster }, rarely(rotations)];
+    live([...parts, rarely(revocation), rarely(failover)], 25, 1, anyTimes);
   });
 
   test('through all of it at once', () => {

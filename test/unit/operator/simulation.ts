@@ -73,7 +73,7 @@ interface Holder<Version> {
   copy: Version | undefined;
 }
 
-type Sidecar = Holder<Files> & { offset: number };
+type Sidecar = Holder<Files> & { offset: number; goodSince?: number };
 type Server = Holder<{ kids: string[]; revision: number }> & { ready: boolean; silent: boolean };
 
 // Jest's own expect would take most of the time.
@@ -109,6 +109,9 @@ export class Simulation {
   private killAfter: Stage | undefined;
   private blocked: 'configMap' | 'agentSecret' | undefined;
   private wakeAt = Number.NEGATIVE_INFINITY;
+  private isHeld = false;
+  /** Since when the operator is there, can write, and has a keyring. */
+  private goodSince = t0;
   private copies: Keyring[] = [];
   private configMap: { keys: PublicJWK[]; revision: number } | undefined;
   private agentSecret: { distributed: Traces['distributed']; files: Files } | undefined;
@@ -242,6 +245,8 @@ export class Simulation {
     const keyring = this.current();
     const active = activeKey(keyring, this.operatorNow());
     if (!active) throw new Error('no key signs');
+    // Then every rotation waits, and says so.
+    if (keyring.keys.length >= maxPublishedKeys - 1) return;
     mustEqual(active.algorithm, this.policy.algorithm, 'the algorithm');
     mustEqual(keyring.handledRotateNow, this.policy.rotateNow, 'rotateNow');
     must(dueAt(active, this.policy) > this.operatorNow() - rotation, 'a rotation is overdue');
@@ -427,6 +432,7 @@ export class Simulation {
     for (const sidecar of this.sidecars)
       must(this.signer(sidecar, this.now) !== undefined, 'a sidecar has no key');
     if (!this.clocksHold) return;
+    this.checkMinting();
     // Who is not there corrects nothing.
     for (const unripe of this.unripe.values()) unripe.excused ||= !this.up || this.killAfter !== undefined;
     const oldest = this.oldestFetch();
@@ -452,6 +458,19 @@ export class Simulation {
           (lacking.has(kid) ? 'a server pod lacks it' : `a server pod lacked it until ${(since ?? 0) - t0}`) +
           `, ${signing.includes(kid) ? 'it signs' : `its tokens live until ${(this.liveUntil.get(kid) ?? 0) - t0}`}`,
       );
+    }
+  }
+
+  // A sidecar whose files follow never stops to mint while the operator is there and can write.
+  private checkMinting(): void {
+    const { propagationMs, clockSkewMs } = this.policy;
+    const isHindered = this.isHeld || !this.up || this.blocked !== undefined || this.killAfter !== undefined;
+    if (isHindered) this.goodSince = this.now;
+    for (const sidecar of this.sidecars) {
+      if (sidecar.frozen) sidecar.goodSince = this.now;
+      const since = Math.max(this.goodSince, sidecar.goodSince ?? t0);
+      if (this.now <= since + propagationMs + 2 * clockSkewMs + second) continue;
+      must(this.signer(sidecar, this.now)?.state !== 'ended', 'a sidecar that follows has stopped to mint');
     }
   }
 
@@ -510,6 +529,8 @@ export class Simulation {
     const same = () => planned(question, (count, algorithm) => this.fresh(count, algorithm));
     if (decision.action !== 'keep') mustEqual(same(), decision, 'the second plan');
     this.wakeAt = decision.action === 'hold' ? Number.POSITIVE_INFINITY : decision.wakeAt;
+    if (decision.action !== 'hold') this.checkWishes(decision, now);
+    this.isHeld = decision.action === 'hold';
     if (killed !== undefined) this.wakeAt = now + second;
     if (decision.action === 'hold') {
       for (const { kid } of decision.revoked) this.revoked.add(kid);
@@ -526,6 +547,17 @@ export class Simulation {
     this.distribute(decision.keyring, reached);
     if (reached('status') && reached('keyring')) this.tell(decision.keyring);
     this.killAfter = undefined;
+  }
+
+  // A rotation that is due and not held up happens at this very look, and one that is held up says so.
+  private checkWishes({ keyring, rotation }: Extract<Plan, { action: 'write' | 'keep' }>, now: number): void {
+    if (rotation.reason !== 'NotDue') return;
+    const active = activeKey(keyring, now);
+    if (!active) throw new Error('no key signs');
+    must(dueAt(active, this.policy) > now, 'a rotation is due, and nobody says so');
+    mustEqual(active.algorithm, this.policy.algorithm, 'the algorithm, of which nobody says anything,');
+    const { rotateNow } = this.policy;
+    must(rotateNow === '' || rotateNow === keyring.handledRotateNow, 'a rotateNow is forgotten');
   }
 
   private publishUnion(
