@@ -1,4 +1,5 @@
 import { createPrivateKey } from 'node:crypto';
+import type { z } from 'zod';
 import { type Algorithm, privateJWK, publicHalf } from '../../sidecar/contract/jwk.ts';
 import { worksWith } from './codec.ts';
 import type { NewKey } from './keyring.ts';
@@ -22,8 +23,8 @@ export function readImportedKey(text: string): ImportOutcome {
   if (jwk.d === undefined) return { problem: 'it has no private part (d)' };
   const parsed = privateJWK.safeParse(jwk);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const member = issue?.path.join('.') || 'kty';
+    const { path } = parsed.error.issues[0] as z.core.$ZodIssue;
+    const member = path.join('.') || 'kty';
     return { problem: `its member ${member} is missing or wrong: it must be an EC P-256 or RSA private JWK` };
   }
   if (jwk.kid !== undefined && (typeof jwk.kid !== 'string' || jwk.kid === '')) {

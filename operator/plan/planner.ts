@@ -7,7 +7,7 @@ import {
   type KeyringKey,
   type NewKey,
   type RevokedKey,
-  type SigningKeyringKey,
+  signerOf,
   uniteByKid,
 } from './keyring.ts';
 import { type KeyPolicy, ripeningMs } from './policy.ts';
@@ -196,17 +196,16 @@ const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON
 const withoutBookkeeping = (keyring: Keyring) => ({
   ...keyring,
   keys: keyring.keys.map(({ servedSince: _, distributedAt: __, acceptedFrom: ___, ...key }) => key),
-  revoked: keyring.revoked.map(({ kid }) => kid),
+  revoked: keyring.revoked.length,
 });
 
 function nextInstant(keyring: Keyring, { policy, now }: Circumstances): number {
-  const active = activeKey(keyring, now) as SigningKeyringKey;
-  const committed = committedKey(keyring, now);
+  const active = signerOf(keyring, now);
   const instants = [
     dueAt(active, policy),
     active.activateAt + policy.clockSkewMs,
     active.signUntil - policy.graceMs / 2,
-    ...(committed ? [committed.activateAt] : []),
+    committedKey(keyring, now)?.activateAt ?? now,
     ...keyring.keys.flatMap((key) => [ripeAt(key, policy), key.removeAt ?? now]),
     // In time to put the promise off, while no server serves the key.
     ...keyring.keys.map(({ acceptedFrom = now }) => acceptedFrom - ripeningMs(policy)),

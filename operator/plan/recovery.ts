@@ -77,11 +77,9 @@ export const emptyKeyring = ({ policy, traces }: RecoveryInput): Keyring => ({
  */
 export function rebuilt(input: RecoveryInput, consented: boolean): Keyring {
   const { traces, policy } = input;
-  const held = traces.distributed.map((key) => unproven(heldKey(key), input));
-  const published = traces.published.map((key) => publishedKey(key, input));
-  const keys = withoutRevoked(uniteByKid(held, published), traces.revoked);
+  const keys = withoutRevoked(keysLeft(input), traces.revoked);
   const handledRotateNow = consented ? policy.rotateNow : (traces.handledRotateNow ?? policy.rotateNow);
-  const [first] = held;
+  const [first] = traces.distributed;
   const imported = policy.importMaxTTLMs !== undefined && first ? { importedKeyID: first.kid } : {};
   return {
     ...emptyKeyring(input),
@@ -92,10 +90,16 @@ export function rebuilt(input: RecoveryInput, consented: boolean): Keyring {
   };
 }
 
+function keysLeft(input: RecoveryInput): KeyringKey[] {
+  const held = input.traces.distributed.map((key) => unproven(heldKey(key), input));
+  const published = input.traces.published.map((key) => publishedKey(key, input));
+  return uniteByKid(held, published);
+}
+
 /** An older copy of a keyring, by consent completed by what is left of the newer one. */
 export function merged(input: RecoveryInput, keyring: Keyring): Keyring {
   const { traces, policy } = input;
-  const others = rebuilt(input, true).keys;
+  const others = keysLeft(input);
   const copies = keyring.keys.map((key) => notEarlier(key, others, input));
   const revoked = uniteByKid(keyring.revoked, traces.revoked);
   const keys = withoutRevoked(uniteByKid(copies, others), revoked);
@@ -143,7 +147,6 @@ function notEarlier(key: KeyringKey, others: KeyringKey[], input: RecoveryInput)
       ...other,
       createdAt: key.createdAt,
       signUntil: Math.max(key.signUntil ?? 0, other.signUntil as number),
-      maxTTLMs: Math.max(key.maxTTLMs ?? 0, other.maxTTLMs as number),
     };
   }
   const { removeAt = 0 } = publishedKey(key.publicKey, input);
@@ -152,7 +155,7 @@ function notEarlier(key: KeyringKey, others: KeyringKey[], input: RecoveryInput)
     const { privateKey: _, ...published } = key;
     return { ...published, removeAt: Math.max(key.removeAt ?? 0, removeAt) };
   }
-  const signUntil = Math.max(key.signUntil ?? 0, input.traces.statusSignUntil);
+  const signUntil = Math.max(key.signUntil as number, input.traces.statusSignUntil);
   return unproven({ ...key, signUntil, maxTTLMs: longestTTLMs }, input);
 }
 

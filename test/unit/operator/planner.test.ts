@@ -41,7 +41,7 @@ describe('a keyring is created only where nothing tells of keys', () => {
       action: 'write',
       change: 'KeyringCreated',
       before: { revision: 0, keys: [], removedKeyIDs: [], revoked: [], handledRotateNow: 'from the start' },
-      rotation: { reason: 'NotDue', at: t0 + 30 * day },
+      rotation: { reason: 'NotDue' },
       wakeAt: t0 + minute,
     });
     expect(keyring).toMatchObject({ revision: 1, removedKeyIDs: [], handledRotateNow: 'from the start' });
@@ -419,7 +419,7 @@ describe('a keyring gets what it lacks and nothing else', () => {
 
   test('a whole keyring is kept as it is', () => {
     const keyring = keyringOf();
-    const rotation = { reason: 'NotDue', at: t0 + 30 * day };
+    const rotation = { reason: 'NotDue' };
     expect(settle(keyring)).toEqual({ action: 'keep', keyring, rotation, wakeAt: t0 + minute });
   });
 
