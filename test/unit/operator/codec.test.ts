@@ -191,11 +191,11 @@ describe('what is damaged is told by its name, and no private value is told', ()
   });
 
   test.each([
-    ['no text', undefined, 'it has no data.keyring.json'],
-    ['an empty text', '', 'data.keyring.json is not JSON'],
-    ['a cut text', encodeKeyring(keyring).slice(0, -20), 'data.keyring.json is not JSON'],
+    ['no text', () => undefined, 'it has no data.keyring.json'],
+    ['an empty text', () => '', 'data.keyring.json is not JSON'],
+    ['a cut text', () => encodeKeyring(keyring).slice(0, -20), 'data.keyring.json is not JSON'],
   ])('%s', (_, text, problem) => {
-    expect(problemOf(text)).toBe(problem);
+    expect(problemOf(text())).toBe(problem);
   });
 
   test.each(['null', '[]', '"text"', '1'])('%s in place of a keyring', (text) => {

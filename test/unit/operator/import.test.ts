@@ -87,7 +87,13 @@ describe('a private JWK is read', () => {
 });
 
 describe('a keyring that begins with an imported key', () => {
-  const key = imported({ ...rsa2048, kid: 'key-1' });
+  const { privateKey, publicKey } = spare({ algorithm: 'RS256' }) as ImportedKey;
+  const key = {
+    kid: 'key-1',
+    algorithm: 'RS256',
+    privateKey,
+    publicKey: { ...publicKey, kid: 'key-1' },
+  } satisfies ImportedKey;
   const importing: Partial<KeyPolicy> = { importMaxTTLMs: 2 * hour };
   const decide = (policy: Partial<KeyPolicy>, outcome?: { key: ImportedKey } | { problem: string }) =>
     planned({

@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import {
   activeKey,
   committedKey,
@@ -87,8 +87,12 @@ describe('a rotation is due', () => {
 
 describe('a switch is committed', () => {
   const keyring = ripeKeyring({ handledRotateNow: 'before' });
-  const decision = at(due, keyring, { rotateNow: 'now' });
-  const next = committedKey(decision.keyring, due);
+  let decision: ReturnType<typeof at>;
+  let next: KeyringKey | undefined;
+  beforeEach(() => {
+    decision = at(due, keyring, { rotateNow: 'now' });
+    next = committedKey(decision.keyring, due);
+  });
 
   test('to the spare that verifiers have known for longest, the older of two', () => {
     expect(next?.kid).toBe(kidAt(keyring, 1));
@@ -132,7 +136,7 @@ describe('a switch is committed', () => {
     ['ttl.max', { maxTTLMs: 5 * hour }],
     ['algorithm', { algorithm: 'RS256' }],
     ['another rotateNow', { rotateNow: 'again' }],
-    ['another revocation', { revokedKeyIDs: [kidAt(decision.keyring, 2)] }],
+    ['another revocation', { revokedKeyIDs: [kidAt(keyring, 2)] }],
   ];
   test.each(changes)('and stays as it is whatever the spec becomes: %s', (_, policy) => {
     const now = due + minute;
@@ -145,7 +149,7 @@ describe('a switch is committed', () => {
   const trouble: [string, Partial<ServerObservation>][] = [
     ['no ready server', { answers: [] }],
     ['a server that lacks it', { answers: [[kidAt(keyring, 0)]] }],
-    ['a stranger', { answers: [[...kids(decision.keyring), 'strange']] }],
+    ['a stranger', { answers: [[...kids(keyring), 'strange']] }],
     ['clocks that differ', { clockDifferenceMs: day }],
   ];
   test.each(trouble)('and stays as it is with %s', (_, servers) => {
@@ -311,8 +315,12 @@ describe('a key retires', () => {
     expect(wakeAt).toBe(due + minute);
   });
 
-  const decision = at(due + minute, keyring);
-  const retired = find(decision.keyring, old.kid);
+  let decision: ReturnType<typeof at>;
+  let retired: KeyringKey | undefined;
+  beforeEach(() => {
+    decision = at(due + minute, keyring);
+    retired = find(decision.keyring, old.kid);
+  });
   test('at activateAt + clockSkew: its private part is nowhere any more', () => {
     expect(retired).toBeDefined();
     expect(retired?.privateKey).toBeUndefined();
@@ -341,7 +349,7 @@ describe('a key retires', () => {
   });
 
   test.each<[string, Partial<ServerObservation>]>([
-    ["a stranger's key is served", { answers: [[...kids(decision.keyring), 'strange']] }],
+    ["a stranger's key is served", { answers: [[...kids(keyring), 'strange']] }],
     ['clocks differ', { clockDifferenceMs: hour }],
   ])('and not while %s', (_, servers) => {
     const after = at(end, decision.keyring, {}, { ...serving(decision.keyring), ...servers }).keyring;
@@ -375,7 +383,14 @@ describe('a key retires', () => {
 describe('another algorithm', () => {
   const policy = { algorithm: 'RS256' } as const;
   const keyring = ripeKeyring();
-  const asked = at(t0 + day, keyring, policy).keyring;
+  let asked: Keyring;
+  let seen: Keyring;
+  let committed: Keyring;
+  beforeEach(() => {
+    asked = at(t0 + day, keyring, policy).keyring;
+    seen = at(t0 + day + minute, asked, policy).keyring;
+    committed = at(t0 + day + minute + ripening, seen, policy).keyring;
+  });
 
   test('ripens in two spares beside the old ones', () => {
     expect(asked.keys.map(({ algorithm }) => algorithm)).toEqual([
@@ -388,8 +403,6 @@ describe('another algorithm', () => {
     expect(committedKey(asked, t0 + day)).toBeUndefined();
   });
 
-  const seen = at(t0 + day + minute, asked, policy).keyring;
-  const committed = at(t0 + day + minute + ripening, seen, policy).keyring;
   test('takes over when it is ripe, and only then the old spares go', () => {
     expect(spareKeys(seen)).toHaveLength(4);
     expect(committedKey(committed, t0 + day + minute + ripening)?.algorithm).toBe('RS256');
@@ -773,11 +786,16 @@ describe('Events of keys', () => {
     const decision = at(now, before, policy, servers);
     return keyEvents(before, decision.keyring, now).map(({ type, reason, note }) => [type, reason, note]);
   };
-  const committed = at(due, ripeKeyring()).keyring;
+  const plain = ripeKeyring();
+  const old = kidAt(plain, 0);
+  const next = kidAt(plain, 1);
   const switched = due + switchTime + minute;
-  const retired = at(switched, committed).keyring;
-  const old = kidAt(committed, 0);
-  const next = kidAt(committed, 1);
+  let committed: Keyring;
+  let retired: Keyring;
+  beforeEach(() => {
+    committed = at(due, plain).keyring;
+    retired = at(switched, committed).keyring;
+  });
 
   test('tell of the commit and its time', () => {
     expect(reasons(ripeKeyring(), due)).toEqual([
