@@ -52,6 +52,7 @@ describe('a keyring is created only where nothing tells of keys', () => {
       signUntil: t0 + 37 * day,
       maxTTLMs: 2 * hour,
     });
+    expect(keyring.keys[0]).not.toHaveProperty('acceptedFrom');
     expect(
       spareKeys(keyring).map(({ activateAt, signUntil, removeAt }) => [activateAt, signUntil, removeAt]),
     ).toEqual([
@@ -65,6 +66,10 @@ describe('a keyring is created only where nothing tells of keys', () => {
     ['a revision', { revision: 1 }],
     ['a kid in status', { statusKeyIDs: ['some-kid'] }],
     ['a published key', { published: publicKeys(lost).slice(0, 1) }],
+    [
+      'a revoked key',
+      { revoked: [{ kid: 'some-kid', algorithm: 'ES256', revokedAt: t0, safeAt: t0, safeAtWorst: t0 }] },
+    ],
   ];
   test.each(traceKinds)('%s alone prevents a new key without consent', (_, trace) => {
     const decision = planned({
@@ -438,6 +443,11 @@ describe('a keyring gets what it lacks and nothing else', () => {
     const input = { policy: policyOf(), traces: noTraces, servers: noServers, now: t0, newKeys: [] };
     const keyring = keyringOf({ keys: [active(), spare()] });
     expect(plan({ ...input, observed: present(keyring) })).toMatchObject({ count: 1 });
+    expect(plan({ ...input, observed: absent })).toEqual({
+      action: 'needKeys',
+      algorithm: 'ES256',
+      count: 1 + spareCount,
+    });
   });
 
   test('it uses no more keys than are missing', () => {

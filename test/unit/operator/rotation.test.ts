@@ -98,6 +98,8 @@ describe('a switch is committed', () => {
     expect(next?.kid).toBe(kidAt(keyring, 1));
     const later = keyringOf({ keys: [active(), ripe({ servedSince: t0 + hour }), ripe()] });
     expect(committedKey(at(due, later).keyring, due)?.kid).toBe(kidAt(later, 2));
+    const older = keyringOf({ keys: [active(), ripe({ createdAt: t0 + 1 }), ripe()] });
+    expect(committedKey(at(due, older).keyring, due)?.kid).toBe(kidAt(older, 2));
   });
 
   test('for all sidecars at once, when their files have come, with an end', () => {
@@ -167,6 +169,7 @@ describe('a switch is committed', () => {
     const { keyring: switched } = at(due + switchTime, decision.keyring, policy);
     expect(committedKey(switched, due + switchTime)).toBeUndefined();
     expect(switched.handledRotateNow).toBe('before');
+    expect(at(due + switchTime, switched, policy).rotation).toEqual({ reason: 'NotDue' });
     const { keyring: following } = at(due + switchTime + minute, switched, policy);
     expect(committedKey(following, due + switchTime + minute)?.kid).toBe(kidAt(keyring, 2));
     expect(following.handledRotateNow).toBe('now');
@@ -181,25 +184,37 @@ describe('a switch is committed', () => {
 describe('a rotation that is due waits', () => {
   const keyring = ripeKeyring();
   const all = kids(keyring);
-  const cases: [string, ServerObservation, string][] = [
-    ['for a ready server', noServers, 'WaitingForServers'],
-    ['for a silent server alone', { ...noServers, silent: 1 }, 'WaitingForServers'],
-    ['for a silent server beside others', serving(keyring, { silent: 1 }), 'WaitingForServers'],
+  const cases: [string, ServerObservation, string, string][] = [
+    ['for a ready server', noServers, 'WaitingForServers', 'no ready server pod was seen to serve'],
+    ['for a silent server alone', { ...noServers, silent: 1 }, 'WaitingForServers', 'no ready server pod'],
+    [
+      'for a silent server beside others',
+      serving(keyring, { silent: 1 }),
+      'WaitingForServers',
+      'a ready server pod gives no JWKS',
+    ],
     [
       'for a server that lacks the next key',
       serving(keyring, { answers: [all, all.slice(0, 1)] }),
       'WaitingForServers',
+      'a ready server pod does not serve the next key yet',
     ],
     [
-      "while a stranger's key is served",
-      serving(keyring, { answers: [all, [...all, 'strange']] }),
+      "while a stranger's keys are served",
+      serving(keyring, { answers: [all, [...all, 'strange', 'stranger']] }),
       'UnknownKeyServed',
+      'a server serves keys that the keyring never had (strange, stranger)',
     ],
-    ['while clocks differ', serving(keyring, { clockDifferenceMs: minute + 1 }), 'ClocksDiffer'],
+    [
+      'while clocks differ',
+      serving(keyring, { clockDifferenceMs: minute + 1 }),
+      'ClocksDiffer',
+      'differ by more than clockSkew (60 s): set the clocks right',
+    ],
   ];
-  test.each(cases)('%s, and the old key signs on', (_, servers, reason) => {
+  test.each(cases)('%s, says why, and the old key signs on', (_, servers, reason, why) => {
     const decision = at(due, keyring, {}, servers);
-    expect(decision.rotation).toMatchObject({ reason, problem: expect.any(String) });
+    expect(decision.rotation).toMatchObject({ reason, problem: expect.stringContaining(why) });
     expect(committedKey(decision.keyring, due)).toBeUndefined();
     expect(activeKey(decision.keyring, due)?.kid).toBe(all[0]);
   });
@@ -241,13 +256,19 @@ describe('a rotation that is due waits', () => {
   });
 
   test.each([
-    [maxPublishedKeys - 1, 'SwitchCommitted'],
-    [maxPublishedKeys, 'TooManyKeys'],
-  ])('with %i keys: %s', (count, reason) => {
+    [maxPublishedKeys - 1, { reason: 'SwitchCommitted' }],
+    [
+      maxPublishedKeys,
+      {
+        reason: 'TooManyKeys',
+        problem: expect.stringContaining('64 keys are published: the next rotation waits'),
+      },
+    ],
+  ])('with %i keys: %j', (count, expected) => {
     const others = Array.from({ length: count - 3 }, () => publishedOnly({ removeAt: due + day }));
     const many = keyringOf({ keys: [active(), ripe(), ripe(), ...others] });
     const { rotation, keyring: after } = at(due, many);
-    expect(rotation.reason).toBe(reason);
+    expect(rotation).toMatchObject(expected);
     expect(after.keys.length).toBeLessThanOrEqual(maxPublishedKeys);
   });
 });
@@ -368,6 +389,9 @@ describe('a key retires', () => {
     expect(
       safe({ ...decision.keyring, keys: decision.keyring.keys.map(({ distributedAt: _, ...key }) => key) }),
     ).toBeUndefined();
+    const unknown = { ...(retired as KeyringKey), maxTTLMs: undefined } as unknown as KeyringKey;
+    expect(safeToRevokeAt(confirmed(due), unknown, policyOf())).toBe(due + rest - 2 * hour + day);
+    expect(safeToRevokeAt(confirmed(due), taken, policyOf())).toBeUndefined();
   });
 
   test('when its successor was distributed is written down once, and is no new revision', () => {
@@ -377,6 +401,37 @@ describe('a key retires', () => {
     expect(find(after, old.kid)?.distributedAt).toBeUndefined();
     expect(after.revision).toBe(keyring.revision);
     expect(find(at(due, after).keyring, taken.kid)?.distributedAt).toBe(due - minute);
+  });
+
+  test('when its successor was distributed is not said before an agent Secret holds it', () => {
+    const traces = tracesOf(keyring, { distributed: [held(old)] });
+    const { keyring: after } = plannedKeyring({
+      policy: policyOf(),
+      observed: present(keyring),
+      traces,
+      servers: serving(keyring),
+      now: due - minute,
+    });
+    expect(after).toEqual(keyring);
+  });
+
+  test('no earlier than it was said to, when it is retired anew', () => {
+    const told = { ...keyring, keys: [{ ...old, removeAt: end + day }, ...keyring.keys.slice(1)] };
+    expect(find(at(due + minute, told).keyring, old.kid)?.removeAt).toBe(end + day);
+  });
+
+  test('and others keep what they have: the key that signs, spares, and what retired before', () => {
+    const before = publishedOnly({ activateAt: t0 - day, removeAt: end + day });
+    const all = { ...keyring, keys: [...keyring.keys, before] };
+    const after = at(due + minute, all).keyring;
+    const unchanged = [{ ...taken, distributedAt: due + minute }, ...all.keys.slice(2)];
+    expect(after.keys.slice(1)).toEqual(unchanged);
+  });
+
+  test('not while a later switch is committed: that key signs next', () => {
+    const committed = active({ activateAt: due + hour, signUntil: due + 38 * day, distributedAt: due });
+    const all = { ...keyring, keys: [...keyring.keys, committed] };
+    expect(find(at(due + minute, all).keyring, committed.kid)).toEqual(committed);
   });
 });
 
@@ -447,6 +502,25 @@ describe('signUntil', () => {
     const { keyring } = at(now, ripeKeyring());
     expect(committedKey(keyring, now)).toBeDefined();
     expect(find(keyring, activeKey(keyring, now)?.kid)?.signUntil).toBe(t0 + 37 * day);
+  });
+
+  test.each([
+    ['is put off where that comes too late for a sidecar whose clock is behind', -1, 7 * day],
+    ['is not put off where every sidecar has switched by then', 0, undefined],
+  ])('%s', (_, more, expected) => {
+    const end = switchTime + minute + more;
+    const keyring = keyringOf({ keys: [active({ signUntil: due + end }), ripe(), ripe()] });
+    const after = at(due, keyring).keyring;
+    expect(committedKey(after, due)?.activateAt).toBe(due + switchTime);
+    expect(activeKey(after, due)?.signUntil).toBe(due + (expected ?? end));
+  });
+
+  test('is put off of the signing key alone', () => {
+    const keyring = keyringOf({
+      keys: [active(), ripe(), publishedOnly({ signUntil: t0, removeAt: due + day * 30 }), ripe()],
+    });
+    const after = at(due + 4 * day, keyring, {}, noServers).keyring;
+    expect(after.keys.slice(1)).toEqual(keyring.keys.slice(1));
   });
 });
 
@@ -573,6 +647,77 @@ describe('a revocation waits for nothing', () => {
       kid: kidAt(young, 2),
       acceptedFrom: now - 2 * minute + ripening,
     });
+  });
+
+  test('verifiers know a spare that is ripe at this very instant', () => {
+    const just = keyringOf({ keys: [active(), spare({ servedSince: now - ripening }), spare()] });
+    const { keyring } = revoke(just, [kidAt(just, 0)]);
+    expect(activeKey(keyring, now)?.kid).toBe(kidAt(just, 1));
+    expect(activeKey(keyring, now)).not.toHaveProperty('acceptedFrom');
+  });
+
+  test('with spares that nobody was seen to serve: the oldest signs', () => {
+    const fresh = keyringOf({ keys: [active(), spare({ createdAt: t0 + 1 }), spare()] });
+    const { keyring } = revoke(fresh, [kidAt(fresh, 0)]);
+    expect(activeKey(keyring, now)?.kid).toBe(kidAt(fresh, 2));
+  });
+
+  test('a spare of the right algorithm that is ripe signs, although one of another is known for longer', () => {
+    const both = keyringOf({
+      keys: [
+        active(),
+        ripe({ algorithm: 'RS256', servedSince: t0 - day }),
+        ripe({ servedSince: now - ripening }),
+        ripe({ servedSince: now }),
+      ],
+    });
+    const { keyring } = revoke(both, [kidAt(both, 0)]);
+    expect(activeKey(keyring, now)?.kid).toBe(kidAt(both, 2));
+  });
+
+  test('the ripest of another algorithm signs while none of the right one is ripe', () => {
+    const both = keyringOf({
+      keys: [
+        active(),
+        spare({ servedSince: now - minute }),
+        spare(),
+        ripe({ algorithm: 'RS256', servedSince: now - ripening + 1 }),
+        ripe({ algorithm: 'RS256', servedSince: now - ripening }),
+      ],
+    });
+    expect(activeKey(revoke(both, [kidAt(both, 0)]).keyring, now)?.kid).toBe(kidAt(both, 4));
+    const unripe = { ...both, keys: both.keys.slice(0, 4) };
+    expect(activeKey(revoke(unripe, [kidAt(both, 0)]).keyring, now)?.kid).toBe(kidAt(both, 1));
+  });
+
+  describe('right after a switch, with no room for another key', () => {
+    const others = Array.from({ length: maxPublishedKeys }, () => publishedOnly({ removeAt: now + day }));
+
+    test('a spare of another algorithm signs rather than the key before', () => {
+      const full = keyringOf({ keys: [previous, current, spare({ algorithm: 'RS256' }), ...others] });
+      const { keyring } = revoke(full, [current.kid]);
+      expect(activeKey(keyring, now)?.kid).toBe(kidAt(full, 2));
+    });
+
+    test('and without any spare, the key before signs on', () => {
+      const full = keyringOf({ keys: [previous, current, ...others] });
+      const { keyring } = revoke(full, [current.kid]);
+      expect(activeKey(keyring, now)?.kid).toBe(previous.kid);
+    });
+  });
+
+  test('a key without a private part never takes over, whatever time it was given', () => {
+    const keyring = keyringOf({
+      keys: [active(), publishedOnly({ activateAt: now + hour, removeAt: now + day }), ripe(), ripe()],
+    });
+    const after = revoke(keyring, [kidAt(keyring, 0)]).keyring;
+    expect(activeKey(after, now)?.kid).toBe(kidAt(keyring, 2));
+    expect(find(after, kidAt(keyring, 1))).toEqual(keyring.keys[1]);
+  });
+
+  test('gives the time to sign to one key alone', () => {
+    const { keyring } = revoke(plain, [kidAt(plain, 0)]);
+    expect(find(keyring, kidAt(plain, 2))).toEqual(plain.keys[2]);
   });
 
   test('while another algorithm ripens: the ripest spare is one of the old algorithm', () => {
