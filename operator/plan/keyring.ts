@@ -90,8 +90,9 @@ export const signerOf = (keyring: Keyring, now: number): SigningKeyringKey =>
 
 /** The key whose switch is committed and still to come. */
 export const committedKey = (keyring: Keyring, now: number): SigningKeyringKey | undefined => {
-  const active = activeKey(keyring, now);
-  return keyring.keys.filter(isSigning).find((key) => key.activateAt > now && key.kid !== active?.kid);
+  // Where no key is signing there is none to compare with it.
+  const active = signerOf(keyring, now);
+  return keyring.keys.filter(isSigning).find((key) => key.activateAt > now && key.kid !== active.kid);
 };
 
 /** The unused keys behind the active one, oldest first. */

@@ -141,7 +141,7 @@ function importedKeyring(input: PlanInput, { algorithm, ...key }: ImportedKey): 
     createdAt: now,
     activateAt: now,
     signUntil: now + policy.intervalMs + policy.graceMs,
-    maxTTLMs: Math.max(policy.maxTTLMs, policy.importMaxTTLMs ?? 0),
+    maxTTLMs: policy.maxTTLMs,
   };
   return { ...emptyKeyring(input), keys: [signing], importedKeyID: key.kid };
 }

@@ -167,6 +167,12 @@ describe('a keyring that begins with an imported key', () => {
     expect(activeKey(keyring, now)?.kid).toBe('key-1');
   });
 
+  test('is given the longer lifetime for it alone: the old service signs with no other', () => {
+    const { keyring } = at(t0 + day, begun(), { ...importing, revokedKeyIDs: ['key-1'] });
+    expect(activeKey(keyring, t0 + day)?.kid).not.toBe('key-1');
+    expect(activeKey(keyring, t0 + day)?.maxTTLMs).toBe(hour);
+  });
+
   test('goes on signing with it past its end, while the migration lasts', () => {
     const now = t0 + 400 * day;
     const { keyring } = at(now, at(t0 + day, begun()).keyring);
@@ -253,6 +259,12 @@ describe('a keyring that begins with an imported key', () => {
     [
       'that no longer signs with it: nothing is distributed',
       { keys: [active(), publishedOnly({ ...same(), activateAt: t0 - day }), spare(), spare()] },
+      { key },
+      { reason: 'ImportMismatch', problem: expect.stringMatching(/no longer signs with key-1$/) },
+    ],
+    [
+      'that only publishes it, and signs with none: nothing is distributed',
+      { keys: [publishedOnly(same()), spare(), spare()] },
       { key },
       { reason: 'ImportMismatch', problem: expect.stringMatching(/no longer signs with key-1$/) },
     ],

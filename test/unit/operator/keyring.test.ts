@@ -37,6 +37,13 @@ describe('a switch is committed', () => {
   });
 });
 
+test('of two keys that start together one signs, and no switch to the other is committed', () => {
+  const two = keyringOf({ keys: [active({ kid: 'a' }), active({ kid: 'b' })] });
+  expect(activeKey(two, t0)?.kid).toBe('b');
+  expect(committedKey(two, t0)).toBeUndefined();
+  expect(committedKey(keyringOf({ keys: [spare()] }), t0)).toBeUndefined();
+});
+
 describe('the state of a key', () => {
   test('of a keyring in which none signs is Next with a private part, and Retired without', () => {
     const keyring = keyringOf({ keys: [spare(), publishedOnly()] });

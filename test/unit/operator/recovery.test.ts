@@ -131,7 +131,21 @@ describe('a keyring that is rebuilt', () => {
     expect(signing?.createdAt).toBe(t0);
   });
 
-  test('begins with an accepted key only where nothing was published', () => {
+  test('goes on with the other key that agents hold where one was revoked: that one verifiers know', () => {
+    const leaked = active({ activateAt: t0 + hour });
+    const decision = plannedKeyring({
+      policy: policyOf(),
+      observed: absent,
+      traces: tracesOf(keyringOf({ keys: [active({ kid: 'before' }), leaked] }), {
+        revoked: [{ kid: leaked.kid, algorithm: 'ES256', revokedAt: now, safeAt: now, safeAtWorst: now }],
+      }),
+      now,
+    });
+    expect(activeKey(decision.keyring, now)?.kid).toBe('before');
+    expect(kids(decision.keyring)).not.toContain(leaked.kid);
+  });
+
+  test('says of a new key too from when it is accepted, whatever is left of the old ones', () => {
     const consented = { distributed: [], observedRotateNow: '' };
     const replaced = rebuild(consented, { rotateNow: 'go' });
     expect(activeKey(replaced, now)?.acceptedFrom).toBe(now + 2 * minute + 5 * minute + 30_000 + minute);

@@ -117,6 +117,8 @@ describe('a switch is committed', () => {
     expect(decision.keyring).toMatchObject({ revision: keyring.revision + 1, handledRotateNow: 'before' });
     const over = at(due + switchTime + minute, decision.keyring, { rotateNow: 'now' }).keyring;
     expect(over.handledRotateNow).toBe('now');
+    expect(next?.rotateNow).toBe('now');
+    expect(find(over, next?.kid)).not.toHaveProperty('rotateNow');
     expect(committedKey(over, due + switchTime + minute)).toBeUndefined();
     expect(spareKeys(decision.keyring)).toHaveLength(spareCount);
     expect(kids(decision.keyring)).toEqual(expect.arrayContaining(kids(keyring)));
@@ -144,6 +146,7 @@ describe('a switch is committed', () => {
     const now = due + minute;
     const after = at(now, decision.keyring, { rotateNow: 'now', ...policy }).keyring;
     expect(committedKey(after, now)).toMatchObject({ kid: next?.kid, activateAt: due + switchTime });
+    expect(after.keys.filter(({ activateAt = 0 }) => activateAt > now)).toHaveLength(1);
     expect(find(after, next?.kid)?.signUntil).toBe(next?.signUntil);
     expect(activeKey(after, now)?.kid).toBe(kidAt(keyring, 0));
   });
@@ -735,6 +738,13 @@ describe('a revocation waits for nothing', () => {
 
   test('of a key that never was is no revocation', () => {
     expect(revoke(plain, ['never'])).toMatchObject({ action: 'keep' });
+  });
+
+  test('of one more key is made beside the ones that were made before', () => {
+    const { keyring } = revoke(plain, [kidAt(plain, 0)]);
+    const after = revoke(keyring, [kidAt(plain, 0), kidAt(plain, 2)]).keyring;
+    expect(after.revoked.map(({ kid }) => kid)).toEqual([kidAt(plain, 0), kidAt(plain, 2)]);
+    expect(kids(after)).not.toContain(kidAt(plain, 2));
   });
 
   test('is made once, and the second look changes nothing', () => {
