@@ -155,7 +155,7 @@ function notEarlier(key: KeyringKey, others: KeyringKey[], input: RecoveryInput)
     const { privateKey: _, ...published } = key;
     return { ...published, removeAt: Math.max(key.removeAt ?? 0, removeAt) };
   }
-  const signUntil = Math.max(key.signUntil as number, input.traces.statusSignUntil);
+  const signUntil = Math.max(key.signUntil ?? 0, input.traces.statusSignUntil);
   return unproven({ ...key, signUntil, maxTTLMs: longestTTLMs }, input);
 }
 

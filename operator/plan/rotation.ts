@@ -233,7 +233,7 @@ function withAcceptedTimes(keyring: Keyring, { policy, now }: Circumstances): Ke
     if (key.servedSince !== undefined) return { ...key, acceptedFrom: ripeAt(key, policy) };
     const earliest = now + ripeningMs(policy);
     if (key.acceptedFrom > earliest) return key;
-    return { ...key, acceptedFrom: earliest + postponementMs(now - (key.activateAt as number)) };
+    return { ...key, acceptedFrom: earliest + postponementMs(now - (key.activateAt ?? now)) };
   });
 }
 
