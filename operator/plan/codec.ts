@@ -102,14 +102,16 @@ export type DecodedKeyring = { keyring: Keyring } | { problem: string };
 /** Reads what {@link encodeKeyring} wrote, and checks that each private key belongs to its public one. */
 export function decodeKeyring(text: string | undefined): DecodedKeyring {
   if (text === undefined) return { problem: `it has no data.${keyringFile}` };
-  const value = parseJSON(text);
-  if (value === undefined) return { problem: `data.${keyringFile} is not JSON` };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { problem: `data.${keyringFile} is not JSON` };
+  }
   const parsed = storedKeyring.safeParse(value);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    return {
-      problem: `data.${keyringFile}: ${issue?.path.join('.') || 'the whole'} ${issue?.message.toLowerCase()}`,
-    };
+    const { path, message } = parsed.error.issues[0] as z.core.$ZodIssue;
+    return { problem: `data.${keyringFile}: ${path.join('.') || 'the whole'} ${message.toLowerCase()}` };
   }
   const { revision, removedKeyIDs, handledRotateNow } = parsed.data;
   const mismatch = parsed.data.keys.findIndex((key) => !belongTogether(key));
@@ -128,14 +130,6 @@ export function decodeKeyring(text: string | undefined): DecodedKeyring {
   const { importedKeyID } = parsed.data;
   const imported = importedKeyID === undefined ? {} : { importedKeyID };
   return { keyring: { revision, keys, removedKeyIDs, revoked, handledRotateNow, ...imported } };
-}
-
-function parseJSON(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 const keyTypes = { ES256: 'EC', RS256: 'RSA' } as const;
@@ -157,7 +151,7 @@ function belongTogether(key: z.infer<typeof storedKey>): boolean {
 /** Whether a signature of the private key verifies with the public one: members may agree although `d` was damaged. */
 export function worksWith(privateKey: PrivateJWK, publicKey: PublicJWK): boolean {
   try {
-    const data = Buffer.from('probe');
+    const data = Buffer.alloc(8);
     const signature = sign('sha256', data, createPrivateKey({ key: privateKey, format: 'jwk' }));
     return verify('sha256', data, createPublicKey({ key: publicKey, format: 'jwk' }), signature);
   } catch {

@@ -1,4 +1,5 @@
-import { createPrivateKey } from 'node:crypto';
+import { type AsymmetricKeyDetails, createPrivateKey } from 'node:crypto';
+import type { z } from 'zod';
 import { type Algorithm, privateJWK, publicHalf } from '../../sidecar/contract/jwk.ts';
 import { worksWith } from './codec.ts';
 import type { NewKey } from './keyring.ts';
@@ -22,8 +23,7 @@ export function readImportedKey(text: string): ImportOutcome {
   if (jwk.d === undefined) return { problem: 'it has no private part (d)' };
   const parsed = privateJWK.safeParse(jwk);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const member = issue?.path.join('.') || 'kty';
+    const member = String((parsed.error.issues[0] as z.core.$ZodIssue).path[0]);
     return { problem: `its member ${member} is missing or wrong: it must be an EC P-256 or RSA private JWK` };
   }
   if (jwk.kid !== undefined && (typeof jwk.kid !== 'string' || jwk.kid === '')) {
@@ -41,8 +41,9 @@ export function readImportedKey(text: string): ImportOutcome {
   const publicKey = { ...publicHalf(privateKey), kid, alg: algorithm, use: 'sig' } as NewKey['publicKey'];
   if (!worksWith(privateKey, publicKey))
     return { problem: 'its private and public members do not belong together' };
-  const bits = createPrivateKey({ key: privateKey, format: 'jwk' }).asymmetricKeyDetails?.modulusLength;
-  if (bits !== undefined && bits < leastModulusBits) {
+  const { asymmetricKeyDetails } = createPrivateKey({ key: privateKey, format: 'jwk' });
+  const { modulusLength: bits = leastModulusBits } = asymmetricKeyDetails as AsymmetricKeyDetails;
+  if (bits < leastModulusBits) {
     return { problem: `it has ${bits} bits, and RSA keys need ${leastModulusBits}` };
   }
   return { key: { kid, algorithm, privateKey, publicKey } };

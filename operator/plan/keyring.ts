@@ -85,10 +85,15 @@ export function activeKey(keyring: Keyring, now: number): SigningKeyringKey | un
   return first && signerAt([first, ...others], now).key.key;
 }
 
+/** {@link activeKey} of a keyring that lives: one without is completed before anything else. */
+export const signerOf = (keyring: Keyring, now: number): SigningKeyringKey =>
+  activeKey(keyring, now) as SigningKeyringKey;
+
 /** The key whose switch is committed and still to come. */
 export const committedKey = (keyring: Keyring, now: number): SigningKeyringKey | undefined => {
-  const active = activeKey(keyring, now);
-  return keyring.keys.filter(isSigning).find((key) => key.activateAt > now && key.kid !== active?.kid);
+  // Where no key is signing there is none to compare with it.
+  const active = signerOf(keyring, now);
+  return keyring.keys.filter(isSigning).find((key) => key.activateAt > now && key.kid !== active.kid);
 };
 
 /** The unused keys behind the active one, oldest first. */
@@ -102,12 +107,12 @@ export function stateOf(keyring: Keyring, key: KeyringKey, now: number): KeyStat
 }
 
 /** The key that took over from one that signed, or will: the next by `activateAt`. */
-export const successorOf = (keyring: Keyring, key: KeyringKey): KeyringKey | undefined =>
+export const successorOf = (
+  keyring: Keyring,
+  { activateAt: before = Number.POSITIVE_INFINITY }: KeyringKey,
+): KeyringKey | undefined =>
   keyring.keys
-    .filter(
-      ({ activateAt }) =>
-        activateAt !== undefined && activateAt > (key.activateAt ?? Number.POSITIVE_INFINITY),
-    )
+    .filter(({ activateAt = before }) => activateAt > before)
     .toSorted((a, b) => (a.activateAt as number) - (b.activateAt as number))[0];
 
 /** The public keys that the keyring says are published. */
@@ -129,7 +134,6 @@ export const mapKeys = (keyring: Keyring, change: (key: KeyringKey) => KeyringKe
 /** The keyring without some keys, whose kids it remembers for long. */
 export function without(keyring: Keyring, gone: (key: KeyringKey) => boolean): Keyring {
   const removed = keyring.keys.filter(gone).map(({ kid }) => kid);
-  if (removed.length === 0) return keyring;
   return {
     ...keyring,
     keys: keyring.keys.filter((key) => !gone(key)),

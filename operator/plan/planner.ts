@@ -7,7 +7,7 @@ import {
   type KeyringKey,
   type NewKey,
   type RevokedKey,
-  type SigningKeyringKey,
+  signerOf,
   uniteByKid,
 } from './keyring.ts';
 import { type KeyPolicy, ripeningMs } from './policy.ts';
@@ -142,7 +142,7 @@ function importedKeyring(input: PlanInput, { algorithm, ...key }: ImportedKey): 
     createdAt: now,
     activateAt: now,
     signUntil: now + policy.intervalMs + policy.graceMs,
-    maxTTLMs: Math.max(policy.maxTTLMs, policy.importMaxTTLMs ?? 0),
+    maxTTLMs: policy.maxTTLMs,
   };
   return { ...emptyKeyring(input), keys: [signing], importedKeyID: key.kid };
 }
@@ -202,17 +202,16 @@ const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON
 const withoutBookkeeping = (keyring: Keyring) => ({
   ...keyring,
   keys: keyring.keys.map(({ servedSince: _, distributedAt: __, acceptedFrom: ___, ...key }) => key),
-  revoked: keyring.revoked.map(({ kid }) => kid),
+  revoked: keyring.revoked.length,
 });
 
 function nextInstant(keyring: Keyring, { policy, now }: Circumstances): number {
-  const active = activeKey(keyring, now) as SigningKeyringKey;
-  const committed = committedKey(keyring, now);
+  const active = signerOf(keyring, now);
   const instants = [
     dueAt(active, policy),
     active.activateAt + policy.clockSkewMs,
     active.signUntil - policy.graceMs / 2,
-    ...(committed ? [committed.activateAt] : []),
+    committedKey(keyring, now)?.activateAt ?? now,
     ...keyring.keys.flatMap((key) => [ripeAt(key, policy), key.removeAt ?? now]),
     ...keyring.revoked.map(({ safeAt }) => safeAt - untilRefusedMs(policy)),
     // In time to put the promise off, while no server serves the key.

@@ -83,11 +83,9 @@ export const isRecoverable = (input: RecoveryInput): boolean => heldKeys(input).
  */
 export function rebuilt(input: RecoveryInput, consented: boolean): Keyring {
   const { traces, policy } = input;
-  const held = heldKeys(input).map((key) => unproven(key, input));
-  const published = traces.published.map((key) => publishedKey(key, input));
-  const keys = withoutRevoked(uniteByKid(held, published), traces.revoked);
+  const keys = withoutRevoked(keysLeft(input), traces.revoked);
   const handledRotateNow = consented ? policy.rotateNow : (traces.handledRotateNow ?? policy.rotateNow);
-  const [first] = held;
+  const [first] = heldKeys(input);
   const imported = policy.importMaxTTLMs !== undefined && first ? { importedKeyID: first.kid } : {};
   return {
     ...emptyKeyring(input),
@@ -98,10 +96,16 @@ export function rebuilt(input: RecoveryInput, consented: boolean): Keyring {
   };
 }
 
+function keysLeft(input: RecoveryInput): KeyringKey[] {
+  const held = heldKeys(input).map((key) => unproven(key, input));
+  const published = input.traces.published.map((key) => publishedKey(key, input));
+  return uniteByKid(held, published);
+}
+
 /** An older copy of a keyring, by consent completed by what is left of the newer one. */
 export function merged(input: RecoveryInput, keyring: Keyring): Keyring {
   const { traces, policy } = input;
-  const others = rebuilt(input, true).keys;
+  const others = keysLeft(input);
   const copies = keyring.keys.map((key) => notEarlier(key, others, input));
   const revoked = uniteByKid(keyring.revoked, traces.revoked);
   const keys = withoutRevoked(uniteByKid(copies, others), revoked);
@@ -149,7 +153,6 @@ function notEarlier(key: KeyringKey, others: KeyringKey[], input: RecoveryInput)
       ...other,
       createdAt: key.createdAt,
       signUntil: Math.max(key.signUntil ?? 0, other.signUntil as number),
-      maxTTLMs: Math.max(key.maxTTLMs ?? 0, other.maxTTLMs as number),
     };
   }
   const { removeAt = 0 } = publishedKey(key.publicKey, input);

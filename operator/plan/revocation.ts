@@ -27,7 +27,7 @@ export function withRevocations(keyring: Keyring, when: { policy: KeyPolicy; now
   });
   const gone = new Set([...records, ...keyring.revoked].map(({ kid }) => kid));
   const left = without(keyring, ({ kid }) => gone.has(kid));
-  return records.length === 0 ? left : { ...left, revoked: [...keyring.revoked, ...records] };
+  return { ...left, revoked: [...keyring.revoked, ...records] };
 }
 
 interface Observed {

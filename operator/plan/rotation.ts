@@ -7,6 +7,7 @@ import {
   type KeyringKey,
   mapKeys,
   type SigningKeyringKey,
+  signerOf,
   spareKeys,
   successorOf,
   without,
@@ -49,7 +50,7 @@ type HeldUpReason =
 
 /** Where the rotation stands. */
 export type RotationState =
-  | { reason: 'NotDue'; at: number }
+  | { reason: 'NotDue' }
   | { reason: 'ImportUnderWay' }
   | { reason: 'SwitchCommitted'; at: number; kid: string }
   | { reason: HeldUpReason; problem: string };
@@ -69,8 +70,8 @@ const lastTokenGoneAt = (key: SigningKeyringKey, policy: KeyPolicy): number =>
 /** From when revoking a retired key refuses no token of a sidecar that follows; undefined before its files arrived. */
 export function safeToRevokeAt(keyring: Keyring, key: KeyringKey, policy: KeyPolicy): number | undefined {
   const successor = successorOf(keyring, key);
-  if (successor?.activateAt === undefined || successor.distributedAt === undefined) return undefined;
-  const followed = Math.max(successor.activateAt, successor.distributedAt) + policy.propagationMs;
+  if (successor?.distributedAt === undefined) return undefined;
+  const followed = Math.max(successor.activateAt as number, successor.distributedAt) + policy.propagationMs;
   return followed + (key.maxTTLMs ?? longestTTLMs) + verifierLeewayMs + policy.clockSkewMs;
 }
 
@@ -116,11 +117,10 @@ function halt(
 
 // In an emergency a key that verifiers know counts for more than its algorithm; the rotation to that follows.
 function ripestSpare(keyring: Keyring, policy: KeyPolicy, now: number): KeyringKey | undefined {
-  const byRipeness = spareKeys(keyring).toSorted((a, b) => ripeAt(a, policy) - ripeAt(b, policy));
   const next = nextKey(keyring, policy);
-  return next && ripeAt(next, policy) <= now
-    ? next
-    : ([...byRipeness].find((key) => ripeAt(key, policy) <= now) ?? next ?? byRipeness[0]);
+  if (next && ripeAt(next, policy) <= now) return next;
+  const [ripest] = spareKeys(keyring).toSorted((a, b) => ripeAt(a, policy) - ripeAt(b, policy));
+  return ripest && ripeAt(ripest, policy) <= now ? ripest : (next ?? ripest);
 }
 
 /** The spare that takes over next: of the right algorithm, the one that verifiers have known for longest. */
@@ -165,10 +165,9 @@ export function rotationState(keyring: Keyring, circumstances: Circumstances): R
   const committed = committedKey(keyring, now);
   if (committed) return { reason: 'SwitchCommitted', at: committed.activateAt, kid: committed.kid };
   if (isImporting(circumstances)) return halt(keyring, circumstances) ?? { reason: 'ImportUnderWay' };
-  const active = activeKey(keyring, now) as SigningKeyringKey;
+  const active = signerOf(keyring, now);
   if (!isRotationAsked(keyring, active, circumstances)) {
-    const halted = halt(keyring, circumstances);
-    return halted ?? { reason: 'NotDue', at: dueAt(active, policy) };
+    return halt(keyring, circumstances) ?? { reason: 'NotDue' };
   }
   const at = new Date(active.activateAt + policy.clockSkewMs).toISOString();
   const problem = `sidecars may not have followed the last switch before ${at}`;
@@ -264,7 +263,7 @@ function withRetirements(keyring: Keyring, { policy, now }: Circumstances): Keyr
       const { rotateNow: _, ...settled } = key;
       return settled;
     }
-    if (!isSigning(key) || key.activateAt >= active.activateAt || key.kid === active.kid) return key;
+    if (!isSigning(key) || key.activateAt >= active.activateAt) return key;
     const { privateKey: _, ...retired } = key;
     return { ...retired, removeAt: Math.max(key.removeAt ?? 0, lastTokenGoneAt(key, policy)) };
   });
@@ -276,14 +275,14 @@ function withRemovals(keyring: Keyring, circumstances: Circumstances): Keyring {
   const kept = isImporting(circumstances) ? keyring.importedKeyID : undefined;
   return without(
     keyring,
-    ({ kid, removeAt }) => kid !== kept && removeAt !== undefined && removeAt <= circumstances.now,
+    ({ kid, removeAt = Number.POSITIVE_INFINITY }) => kid !== kept && removeAt <= circumstances.now,
   );
 }
 
 // Spares of the old algorithm stay until a key of the new one is committed.
 function withoutOldSpares(keyring: Keyring, { policy, now }: Circumstances): Keyring {
-  const inCharge = committedKey(keyring, now) ?? activeKey(keyring, now);
-  if (inCharge?.algorithm !== policy.algorithm) return keyring;
+  const inCharge = committedKey(keyring, now) ?? signerOf(keyring, now);
+  if (inCharge.algorithm !== policy.algorithm) return keyring;
   return without(
     keyring,
     (key) =>
@@ -293,9 +292,8 @@ function withoutOldSpares(keyring: Keyring, { policy, now }: Circumstances): Key
 
 function withSpares(keyring: Keyring, { policy, now }: Circumstances, supply: Supply): Keyring {
   const spares = spareKeys(keyring).filter(({ algorithm }) => algorithm === policy.algorithm).length;
-  const room = activeKey(keyring, now) ? Math.max(0, maxPublishedKeys - keyring.keys.length) : spareCount;
-  const missing = Math.min(room, Math.max(0, spareCount - spares));
-  if (missing === 0) return keyring;
+  const room = activeKey(keyring, now) ? maxPublishedKeys - keyring.keys.length : spareCount;
+  const missing = Math.max(0, Math.min(room, spareCount - spares));
   const added = Array.from({ length: missing }, () => takeKey(supply, policy.algorithm, now));
   return { ...keyring, keys: [...keyring.keys, ...added] };
 }
@@ -330,9 +328,7 @@ const activated = (key: KeyringKey, at: number, policy: KeyPolicy): KeyringKey =
 
 // The committed key takes over now, else the ripest spare: at the very first, and when the signing key was revoked.
 function withPromotion(keyring: Keyring, { policy, now }: Circumstances): Keyring {
-  const isFirst =
-    keyring.removedKeyIDs.length === 0 &&
-    keyring.keys.every(({ privateKey, activateAt }) => privateKey && activateAt === undefined);
+  const isFirst = keyring.removedKeyIDs.length === 0 && keyring.keys.every(({ privateKey }) => privateKey);
   const committed = keyring.keys.filter(isSigning).find(({ activateAt }) => activateAt > now);
   const next = committed ?? ripestSpare(keyring, policy, now);
   if (!next) return keyring;
@@ -347,8 +343,8 @@ function withPromotion(keyring: Keyring, { policy, now }: Circumstances): Keyrin
 
 function withCommit(keyring: Keyring, circumstances: Circumstances): Keyring {
   const { policy, now } = circumstances;
-  const active = activeKey(keyring, now);
-  if (!active || committedKey(keyring, now)) return keyring;
+  const active = signerOf(keyring, now);
+  if (committedKey(keyring, now)) return keyring;
   if (!isRotationAsked(keyring, active, circumstances)) return keyring;
   // Not before every sidecar can follow the switch before.
   if (now < active.activateAt + policy.clockSkewMs) return keyring;
@@ -364,11 +360,11 @@ function withCommit(keyring: Keyring, circumstances: Circumstances): Keyring {
 
 // Only when a rotation is held up, or nobody was here to do it: an end that comes near is put off.
 function withHeldUpSignature(keyring: Keyring, { policy, now }: Circumstances): Keyring {
-  const active = activeKey(keyring, now);
-  if (!active || active.signUntil - now > policy.graceMs / 2) return keyring;
+  const active = signerOf(keyring, now);
+  if (active.signUntil - now > policy.graceMs / 2) return keyring;
   const committed = committedKey(keyring, now);
   if (committed && committed.activateAt + policy.clockSkewMs <= active.signUntil) return keyring;
-  const signUntil = Math.max(active.signUntil, now + policy.graceMs);
+  const signUntil = now + policy.graceMs;
   return mapKeys(keyring, (key) => (key.kid === active.kid ? { ...key, signUntil } : key));
 }
 
@@ -378,7 +374,6 @@ function withRecordedTTL(keyring: Keyring, { policy }: Circumstances): Keyring {
     if (!isSigning(key)) return key;
     // The old service signs with it as well, as long as its own limit allows.
     const ofOthers = key.kid === keyring.importedKeyID ? (policy.importMaxTTLMs ?? 0) : 0;
-    const maxTTLMs = Math.max(key.maxTTLMs, policy.maxTTLMs, ofOthers);
-    return maxTTLMs === key.maxTTLMs ? key : { ...key, maxTTLMs };
+    return { ...key, maxTTLMs: Math.max(key.maxTTLMs, policy.maxTTLMs, ofOthers) };
   });
 }

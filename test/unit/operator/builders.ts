@@ -10,7 +10,7 @@ import type { KeyPolicy } from '../../../operator/plan/policy.ts';
 import type { Traces } from '../../../operator/plan/recovery.ts';
 import type { ServerObservation } from '../../../operator/plan/servers.ts';
 import { fileNames, type SigningKey } from '../../../sidecar/contract/files.ts';
-import { type Algorithm, privateJWK, publicHalf } from '../../../sidecar/contract/jwk.ts';
+import { type Algorithm, type PrivateJWK, privateJWK, publicHalf } from '../../../sidecar/contract/jwk.ts';
 
 export const second = 1_000;
 export const minute = 60_000;
@@ -21,13 +21,26 @@ export const t0 = Date.parse('2026-03-01T00:00:00Z');
 
 let made = 0;
 
-/** A new key pair whose kid says in which order it was made. */
-function newKey(algorithm: Algorithm = 'ES256', kid = `key-${++made}`): NewKey {
+const rsaPairs: PrivateJWK[] = [];
+
+// RSA pairs take long to make: a few real ones are used in turn, so that two in a row are never the same.
+function rsaPair(): PrivateJWK {
+  const pair = rsaPairs.length < 3 ? makePair('RS256') : (rsaPairs.shift() as PrivateJWK);
+  rsaPairs.push(pair);
+  return pair;
+}
+
+function makePair(algorithm: Algorithm): PrivateJWK {
   const pair =
     algorithm === 'ES256'
       ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
       : generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const privateKey = privateJWK.parse(pair.privateKey.export({ format: 'jwk' }));
+  return privateJWK.parse(pair.privateKey.export({ format: 'jwk' }));
+}
+
+/** A key pair whose kid says in which order it was made. */
+function newKey(algorithm: Algorithm = 'ES256', kid = `key-${++made}`): NewKey {
+  const privateKey = algorithm === 'ES256' ? makePair(algorithm) : rsaPair();
   return { kid, privateKey, publicKey: { ...publicHalf(privateKey), kid, alg: algorithm, use: 'sig' } };
 }
 

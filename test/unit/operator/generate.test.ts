@@ -1,22 +1,26 @@
 import { createPrivateKey, createPublicKey, type JsonWebKey, sign, verify } from 'node:crypto';
-import { describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import { calculateJwkThumbprint } from 'jose';
 import { decodeKeyring, encodeKeyring } from '../../../operator/plan/codec.ts';
 import { generateKey } from '../../../operator/plan/generate.ts';
+import type { NewKey } from '../../../operator/plan/keyring.ts';
 import { algorithms, privateJWK, publicJWKS } from '../../../sidecar/contract/jwk.ts';
 import { keyringOf, privateValues, t0 } from './builders.ts';
 
 describe.each(algorithms)('a new %s key', (algorithm) => {
-  const made = generateKey(algorithm);
+  let made: NewKey;
+  beforeEach(async () => {
+    made = await generateKey(algorithm);
+  });
 
   test('is named by the RFC 7638 thumbprint of its public part', async () => {
-    const { kid, publicKey } = await made;
+    const { kid, publicKey } = made;
     expect(kid).toBe(await calculateJwkThumbprint(publicKey as JsonWebKey, 'sha256'));
     expect(publicKey).toMatchObject({ kid, alg: algorithm, use: 'sig' });
   });
 
   test('fits the schemas of the contract, and its public part has no private value', async () => {
-    const { publicKey, privateKey } = await made;
+    const { publicKey, privateKey } = made;
     expect(publicJWKS.parse({ keys: [publicKey] })).toEqual({ keys: [publicKey] });
     expect(privateJWK.parse(privateKey)).toEqual(privateKey);
     const values = privateValues({ privateKey });
@@ -25,7 +29,7 @@ describe.each(algorithms)('a new %s key', (algorithm) => {
   });
 
   test('signs what its public part verifies', async () => {
-    const { publicKey, privateKey } = await made;
+    const { publicKey, privateKey } = made;
     const signature = sign(
       'sha256',
       Buffer.from('probe'),
@@ -37,7 +41,7 @@ describe.each(algorithms)('a new %s key', (algorithm) => {
   });
 
   test('is as strong as is promised', async () => {
-    const { publicKey } = await made;
+    const { publicKey } = made;
     const { asymmetricKeyDetails } = createPublicKey({ key: publicKey as JsonWebKey, format: 'jwk' });
     expect(asymmetricKeyDetails).toMatchObject(
       algorithm === 'ES256' ? { namedCurve: 'prime256v1' } : { modulusLength: 2048, publicExponent: 65537n },
@@ -45,12 +49,12 @@ describe.each(algorithms)('a new %s key', (algorithm) => {
   });
 
   test('can be kept and read back', async () => {
-    const keyring = keyringOf({ keys: [{ ...(await made), algorithm, createdAt: t0 }] });
+    const keyring = keyringOf({ keys: [{ ...made, algorithm, createdAt: t0 }] });
     expect(decodeKeyring(encodeKeyring(keyring))).toEqual({ keyring });
   });
 
   test('is another one each time', async () => {
     const other = await generateKey(algorithm);
-    expect(other.kid).not.toBe((await made).kid);
+    expect(other.kid).not.toBe(made.kid);
   });
 });

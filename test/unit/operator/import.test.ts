@@ -87,7 +87,13 @@ describe('a private JWK is read', () => {
 });
 
 describe('a keyring that begins with an imported key', () => {
-  const key = imported({ ...rsa2048, kid: 'key-1' });
+  const { privateKey, publicKey } = spare({ algorithm: 'RS256' }) as ImportedKey;
+  const key = {
+    kid: 'key-1',
+    algorithm: 'RS256',
+    privateKey,
+    publicKey: { ...publicKey, kid: 'key-1' },
+  } satisfies ImportedKey;
   const importing: Partial<KeyPolicy> = { importMaxTTLMs: 2 * hour };
   const decide = (policy: Partial<KeyPolicy>, outcome?: { key: ImportedKey } | { problem: string }) =>
     planned({
@@ -159,6 +165,12 @@ describe('a keyring that begins with an imported key', () => {
     expect(rotation.reason).toBe('ImportUnderWay');
     expect(committedKey(keyring, now)).toBeUndefined();
     expect(activeKey(keyring, now)?.kid).toBe('key-1');
+  });
+
+  test('is given the longer lifetime for it alone: the old service signs with no other', () => {
+    const { keyring } = at(t0 + day, begun(), { ...importing, revokedKeyIDs: ['key-1'] });
+    expect(activeKey(keyring, t0 + day)?.kid).not.toBe('key-1');
+    expect(activeKey(keyring, t0 + day)?.maxTTLMs).toBe(hour);
   });
 
   test('goes on signing with it past its end, while the migration lasts', () => {
@@ -287,6 +299,12 @@ describe('a keyring that begins with an imported key', () => {
     [
       'that no longer signs with it: nothing is distributed',
       { keys: [active(), publishedOnly({ ...same(), activateAt: t0 - day }), spare(), spare()] },
+      { key },
+      { reason: 'ImportMismatch', problem: expect.stringMatching(/no longer signs with key-1$/) },
+    ],
+    [
+      'that only publishes it, and signs with none: nothing is distributed',
+      { keys: [publishedOnly(same()), spare(), spare()] },
       { key },
       { reason: 'ImportMismatch', problem: expect.stringMatching(/no longer signs with key-1$/) },
     ],

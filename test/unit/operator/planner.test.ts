@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import { activeKey, type Keyring, publicKeys, spareKeys, stateOf } from '../../../operator/plan/keyring.ts';
 import { plan } from '../../../operator/plan/planner.ts';
 import { spareCount } from '../../../operator/plan/policy.ts';
@@ -42,7 +42,7 @@ describe('a keyring is created only where nothing tells of keys', () => {
       action: 'write',
       change: 'KeyringCreated',
       before: { revision: 0, keys: [], removedKeyIDs: [], revoked: [], handledRotateNow: 'from the start' },
-      rotation: { reason: 'NotDue', at: t0 + 30 * day },
+      rotation: { reason: 'NotDue' },
       wakeAt: t0 + minute,
     });
     expect(keyring).toMatchObject({ revision: 1, removedKeyIDs: [], handledRotateNow: 'from the start' });
@@ -53,6 +53,7 @@ describe('a keyring is created only where nothing tells of keys', () => {
       signUntil: t0 + 37 * day,
       maxTTLMs: 2 * hour,
     });
+    expect(keyring.keys[0]).not.toHaveProperty('acceptedFrom');
     expect(
       spareKeys(keyring).map(({ activateAt, signUntil, removeAt }) => [activateAt, signUntil, removeAt]),
     ).toEqual([
@@ -66,6 +67,10 @@ describe('a keyring is created only where nothing tells of keys', () => {
     ['a revision', { revision: 1 }],
     ['a kid in status', { statusKeyIDs: ['some-kid'] }],
     ['a published key', { published: publicKeys(lost).slice(0, 1) }],
+    [
+      'a revoked key',
+      { revoked: [{ kid: 'some-kid', algorithm: 'ES256', revokedAt: t0, safeAt: t0, safeAtWorst: t0 }] },
+    ],
   ];
   test.each(traceKinds)('%s alone prevents a new key without consent', (_, trace) => {
     const decision = planned({
@@ -113,7 +118,10 @@ describe('a lost keyring is rebuilt from what agents hold', () => {
   const [first] = lost.keys;
   const traces = tracesOf(lost);
   const now = t0 + day;
-  const rebuilt = plannedKeyring({ policy: policyOf(), observed: absent, traces, now });
+  let rebuilt: ReturnType<typeof plannedKeyring>;
+  beforeEach(() => {
+    rebuilt = plannedKeyring({ policy: policyOf(), observed: absent, traces, now });
+  });
 
   test('the same key signs with the same times, and its private part is whole', () => {
     expect(activeKey(rebuilt.keyring, now)).toMatchObject({
@@ -420,7 +428,7 @@ describe('a keyring gets what it lacks and nothing else', () => {
 
   test('a whole keyring is kept as it is', () => {
     const keyring = keyringOf();
-    const rotation = { reason: 'NotDue', at: t0 + 30 * day };
+    const rotation = { reason: 'NotDue' };
     expect(settle(keyring)).toEqual({ action: 'keep', keyring, rotation, wakeAt: t0 + minute });
   });
 
@@ -436,6 +444,11 @@ describe('a keyring gets what it lacks and nothing else', () => {
     const input = { policy: policyOf(), traces: noTraces, servers: noServers, now: t0, newKeys: [] };
     const keyring = keyringOf({ keys: [active(), spare()] });
     expect(plan({ ...input, observed: present(keyring) })).toMatchObject({ count: 1 });
+    expect(plan({ ...input, observed: absent })).toEqual({
+      action: 'needKeys',
+      algorithm: 'ES256',
+      count: 1 + spareCount,
+    });
   });
 
   test('it uses no more keys than are missing', () => {

@@ -264,6 +264,14 @@ describe('from when a key is accepted that had to sign too early', () => {
     expect(after.acceptedFrom).toBe(told + 30 * second);
   });
 
+  test('is put off although it has passed, where no server was ever seen to serve it', () => {
+    const now = told + hour;
+    const lacking = { ...noServers, answers: [kids(keyring).slice(1)] };
+    expect(signer(at(now, keyring, {}, lacking)).acceptedFrom).toBe(
+      now + ripening + postponementMs(now - t0),
+    );
+  });
+
   test('is history once it has passed, whatever servers and verifiers do then', () => {
     const accepted = withSigner({ servedSince: t0, acceptedFrom: t0 + ripening });
     const lacking = { ...noServers, answers: [kids(accepted).slice(1)] };

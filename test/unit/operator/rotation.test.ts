@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import {
   activeKey,
   committedKey,
@@ -92,13 +92,19 @@ describe('a rotation is due', () => {
 
 describe('a switch is committed', () => {
   const keyring = ripeKeyring({ handledRotateNow: 'before' });
-  const decision = at(due, keyring, { rotateNow: 'now' });
-  const next = committedKey(decision.keyring, due);
+  let decision: ReturnType<typeof at>;
+  let next: KeyringKey | undefined;
+  beforeEach(() => {
+    decision = at(due, keyring, { rotateNow: 'now' });
+    next = committedKey(decision.keyring, due);
+  });
 
   test('to the spare that verifiers have known for longest, the older of two', () => {
     expect(next?.kid).toBe(kidAt(keyring, 1));
     const later = keyringOf({ keys: [active(), ripe({ servedSince: t0 + hour }), ripe()] });
     expect(committedKey(at(due, later).keyring, due)?.kid).toBe(kidAt(later, 2));
+    const older = keyringOf({ keys: [active(), ripe({ createdAt: t0 + 1 }), ripe()] });
+    expect(committedKey(at(due, older).keyring, due)?.kid).toBe(kidAt(older, 2));
   });
 
   test('for all sidecars at once, when their files have come, with an end', () => {
@@ -116,6 +122,8 @@ describe('a switch is committed', () => {
     expect(decision.keyring).toMatchObject({ revision: keyring.revision + 1, handledRotateNow: 'before' });
     const over = at(due + switchTime + minute, decision.keyring, { rotateNow: 'now' }).keyring;
     expect(over.handledRotateNow).toBe('now');
+    expect(next?.rotateNow).toBe('now');
+    expect(find(over, next?.kid)).not.toHaveProperty('rotateNow');
     expect(committedKey(over, due + switchTime + minute)).toBeUndefined();
     expect(spareKeys(decision.keyring)).toHaveLength(spareCount);
     expect(kids(decision.keyring)).toEqual(expect.arrayContaining(kids(keyring)));
@@ -137,12 +145,13 @@ describe('a switch is committed', () => {
     ['ttl.max', { maxTTLMs: 5 * hour }],
     ['algorithm', { algorithm: 'RS256' }],
     ['another rotateNow', { rotateNow: 'again' }],
-    ['another revocation', { revokedKeyIDs: [kidAt(decision.keyring, 2)] }],
+    ['another revocation', { revokedKeyIDs: [kidAt(keyring, 2)] }],
   ];
   test.each(changes)('and stays as it is whatever the spec becomes: %s', (_, policy) => {
     const now = due + minute;
     const after = at(now, decision.keyring, { rotateNow: 'now', ...policy }).keyring;
     expect(committedKey(after, now)).toMatchObject({ kid: next?.kid, activateAt: due + switchTime });
+    expect(after.keys.filter(({ activateAt = 0 }) => activateAt > now)).toHaveLength(1);
     expect(find(after, next?.kid)?.signUntil).toBe(next?.signUntil);
     expect(activeKey(after, now)?.kid).toBe(kidAt(keyring, 0));
   });
@@ -150,7 +159,7 @@ describe('a switch is committed', () => {
   const trouble: [string, Partial<ServerObservation>][] = [
     ['no ready server', { answers: [] }],
     ['a server that lacks it', { answers: [[kidAt(keyring, 0)]] }],
-    ['a stranger', { answers: [[...kids(decision.keyring), 'strange']] }],
+    ['a stranger', { answers: [[...kids(keyring), 'strange']] }],
     ['clocks that differ', { clockDifferenceMs: day }],
   ];
   test.each(trouble)('and stays as it is with %s', (_, servers) => {
@@ -186,25 +195,37 @@ describe('a switch is committed', () => {
 describe('a rotation that is due waits', () => {
   const keyring = ripeKeyring();
   const all = kids(keyring);
-  const cases: [string, ServerObservation, string][] = [
-    ['for a ready server', noServers, 'WaitingForServers'],
-    ['for a silent server alone', { ...noServers, silent: 1 }, 'WaitingForServers'],
-    ['for a silent server beside others', serving(keyring, { silent: 1 }), 'WaitingForServers'],
+  const cases: [string, ServerObservation, string, string][] = [
+    ['for a ready server', noServers, 'WaitingForServers', 'no ready server pod was seen to serve'],
+    ['for a silent server alone', { ...noServers, silent: 1 }, 'WaitingForServers', 'no ready server pod'],
+    [
+      'for a silent server beside others',
+      serving(keyring, { silent: 1 }),
+      'WaitingForServers',
+      'a ready server pod gives no JWKS',
+    ],
     [
       'for a server that lacks the next key',
       serving(keyring, { answers: [all, all.slice(0, 1)] }),
       'WaitingForServers',
+      'a ready server pod does not serve the next key yet',
     ],
     [
-      "while a stranger's key is served",
-      serving(keyring, { answers: [all, [...all, 'strange']] }),
+      "while a stranger's keys are served",
+      serving(keyring, { answers: [all, [...all, 'strange', 'stranger']] }),
       'UnknownKeyServed',
+      'a server serves keys that the keyring never had (strange, stranger)',
     ],
-    ['while clocks differ', serving(keyring, { clockDifferenceMs: minute + 1 }), 'ClocksDiffer'],
+    [
+      'while clocks differ',
+      serving(keyring, { clockDifferenceMs: minute + 1 }),
+      'ClocksDiffer',
+      'differ by more than clockSkew (60 s): set the clocks right',
+    ],
   ];
-  test.each(cases)('%s, and the old key signs on', (_, servers, reason) => {
+  test.each(cases)('%s, says why, and the old key signs on', (_, servers, reason, why) => {
     const decision = at(due, keyring, {}, servers);
-    expect(decision.rotation).toMatchObject({ reason, problem: expect.any(String) });
+    expect(decision.rotation).toMatchObject({ reason, problem: expect.stringContaining(why) });
     expect(committedKey(decision.keyring, due)).toBeUndefined();
     expect(activeKey(decision.keyring, due)?.kid).toBe(all[0]);
   });
@@ -246,13 +267,19 @@ describe('a rotation that is due waits', () => {
   });
 
   test.each([
-    [maxPublishedKeys - 1, 'SwitchCommitted'],
-    [maxPublishedKeys, 'TooManyKeys'],
-  ])('with %i keys: %s', (count, reason) => {
+    [maxPublishedKeys - 1, { reason: 'SwitchCommitted' }],
+    [
+      maxPublishedKeys,
+      {
+        reason: 'TooManyKeys',
+        problem: expect.stringContaining('64 keys are published: the next rotation waits'),
+      },
+    ],
+  ])('with %i keys: %j', (count, expected) => {
     const others = Array.from({ length: count - 3 }, () => publishedOnly({ removeAt: due + day }));
     const many = keyringOf({ keys: [active(), ripe(), ripe(), ...others] });
     const { rotation, keyring: after } = at(due, many);
-    expect(rotation.reason).toBe(reason);
+    expect(rotation).toMatchObject(expected);
     expect(after.keys.length).toBeLessThanOrEqual(maxPublishedKeys);
   });
 });
@@ -320,8 +347,12 @@ describe('a key retires', () => {
     expect(wakeAt).toBe(due + minute);
   });
 
-  const decision = at(due + minute, keyring);
-  const retired = find(decision.keyring, old.kid);
+  let decision: ReturnType<typeof at>;
+  let retired: KeyringKey | undefined;
+  beforeEach(() => {
+    decision = at(due + minute, keyring);
+    retired = find(decision.keyring, old.kid);
+  });
   test('at activateAt + clockSkew: its private part is nowhere any more', () => {
     expect(retired).toBeDefined();
     expect(retired?.privateKey).toBeUndefined();
@@ -350,7 +381,7 @@ describe('a key retires', () => {
   });
 
   test.each<[string, Partial<ServerObservation>]>([
-    ["a stranger's key is served", { answers: [[...kids(decision.keyring), 'strange']] }],
+    ["a stranger's key is served", { answers: [[...kids(keyring), 'strange']] }],
     ['clocks differ', { clockDifferenceMs: hour }],
   ])('and not while %s', (_, servers) => {
     const after = at(end, decision.keyring, {}, { ...serving(decision.keyring), ...servers }).keyring;
@@ -369,6 +400,9 @@ describe('a key retires', () => {
     expect(
       safe({ ...decision.keyring, keys: decision.keyring.keys.map(({ distributedAt: _, ...key }) => key) }),
     ).toBeUndefined();
+    const unknown = { ...(retired as KeyringKey), maxTTLMs: undefined } as unknown as KeyringKey;
+    expect(safeToRevokeAt(confirmed(due), unknown, policyOf())).toBe(due + rest - 2 * hour + day);
+    expect(safeToRevokeAt(confirmed(due), taken, policyOf())).toBeUndefined();
   });
 
   test('when its successor was distributed is written down once, and is no new revision', () => {
@@ -379,12 +413,50 @@ describe('a key retires', () => {
     expect(after.revision).toBe(keyring.revision);
     expect(find(at(due, after).keyring, taken.kid)?.distributedAt).toBe(due - minute);
   });
+
+  test('when its successor was distributed is not said before an agent Secret holds it', () => {
+    const traces = tracesOf(keyring, { distributed: [held(old)] });
+    const { keyring: after } = plannedKeyring({
+      policy: policyOf(),
+      observed: present(keyring),
+      traces,
+      servers: serving(keyring),
+      now: due - minute,
+    });
+    expect(after).toEqual(keyring);
+  });
+
+  test('no earlier than it was said to, when it is retired anew', () => {
+    const told = { ...keyring, keys: [{ ...old, removeAt: end + day }, ...keyring.keys.slice(1)] };
+    expect(find(at(due + minute, told).keyring, old.kid)?.removeAt).toBe(end + day);
+  });
+
+  test('and others keep what they have: the key that signs, spares, and what retired before', () => {
+    const before = publishedOnly({ activateAt: t0 - day, removeAt: end + day });
+    const all = { ...keyring, keys: [...keyring.keys, before] };
+    const after = at(due + minute, all).keyring;
+    const unchanged = [{ ...taken, distributedAt: due + minute }, ...all.keys.slice(2)];
+    expect(after.keys.slice(1)).toEqual(unchanged);
+  });
+
+  test('not while a later switch is committed: that key signs next', () => {
+    const committed = active({ activateAt: due + hour, signUntil: due + 38 * day, distributedAt: due });
+    const all = { ...keyring, keys: [...keyring.keys, committed] };
+    expect(find(at(due + minute, all).keyring, committed.kid)).toEqual(committed);
+  });
 });
 
 describe('another algorithm', () => {
   const policy = { algorithm: 'RS256' } as const;
   const keyring = ripeKeyring();
-  const asked = at(t0 + day, keyring, policy).keyring;
+  let asked: Keyring;
+  let seen: Keyring;
+  let committed: Keyring;
+  beforeEach(() => {
+    asked = at(t0 + day, keyring, policy).keyring;
+    seen = at(t0 + day + minute, asked, policy).keyring;
+    committed = at(t0 + day + minute + ripening, seen, policy).keyring;
+  });
 
   test('ripens in two spares beside the old ones', () => {
     expect(asked.keys.map(({ algorithm }) => algorithm)).toEqual([
@@ -397,8 +469,6 @@ describe('another algorithm', () => {
     expect(committedKey(asked, t0 + day)).toBeUndefined();
   });
 
-  const seen = at(t0 + day + minute, asked, policy).keyring;
-  const committed = at(t0 + day + minute + ripening, seen, policy).keyring;
   test('takes over when it is ripe, and only then the old spares go', () => {
     expect(spareKeys(seen)).toHaveLength(4);
     expect(committedKey(committed, t0 + day + minute + ripening)?.algorithm).toBe('RS256');
@@ -443,6 +513,25 @@ describe('signUntil', () => {
     const { keyring } = at(now, ripeKeyring());
     expect(committedKey(keyring, now)).toBeDefined();
     expect(find(keyring, activeKey(keyring, now)?.kid)?.signUntil).toBe(t0 + 37 * day);
+  });
+
+  test.each([
+    ['is put off where that comes too late for a sidecar whose clock is behind', -1, 7 * day],
+    ['is not put off where every sidecar has switched by then', 0, undefined],
+  ])('%s', (_, more, expected) => {
+    const end = switchTime + minute + more;
+    const keyring = keyringOf({ keys: [active({ signUntil: due + end }), ripe(), ripe()] });
+    const after = at(due, keyring).keyring;
+    expect(committedKey(after, due)?.activateAt).toBe(due + switchTime);
+    expect(activeKey(after, due)?.signUntil).toBe(due + (expected ?? end));
+  });
+
+  test('is put off of the signing key alone', () => {
+    const keyring = keyringOf({
+      keys: [active(), ripe(), publishedOnly({ signUntil: t0, removeAt: due + day * 30 }), ripe()],
+    });
+    const after = at(due + 4 * day, keyring, {}, noServers).keyring;
+    expect(after.keys.slice(1)).toEqual(keyring.keys.slice(1));
   });
 });
 
@@ -571,6 +660,77 @@ describe('a revocation waits for nothing', () => {
     });
   });
 
+  test('verifiers know a spare that is ripe at this very instant', () => {
+    const just = keyringOf({ keys: [active(), spare({ servedSince: now - ripening }), spare()] });
+    const { keyring } = revoke(just, [kidAt(just, 0)]);
+    expect(activeKey(keyring, now)?.kid).toBe(kidAt(just, 1));
+    expect(activeKey(keyring, now)).not.toHaveProperty('acceptedFrom');
+  });
+
+  test('with spares that nobody was seen to serve: the oldest signs', () => {
+    const fresh = keyringOf({ keys: [active(), spare({ createdAt: t0 + 1 }), spare()] });
+    const { keyring } = revoke(fresh, [kidAt(fresh, 0)]);
+    expect(activeKey(keyring, now)?.kid).toBe(kidAt(fresh, 2));
+  });
+
+  test('a spare of the right algorithm that is ripe signs, although one of another is known for longer', () => {
+    const both = keyringOf({
+      keys: [
+        active(),
+        ripe({ algorithm: 'RS256', servedSince: t0 - day }),
+        ripe({ servedSince: now - ripening }),
+        ripe({ servedSince: now }),
+      ],
+    });
+    const { keyring } = revoke(both, [kidAt(both, 0)]);
+    expect(activeKey(keyring, now)?.kid).toBe(kidAt(both, 2));
+  });
+
+  test('the ripest of another algorithm signs while none of the right one is ripe', () => {
+    const both = keyringOf({
+      keys: [
+        active(),
+        spare({ servedSince: now - minute }),
+        spare(),
+        ripe({ algorithm: 'RS256', servedSince: now - ripening + 1 }),
+        ripe({ algorithm: 'RS256', servedSince: now - ripening }),
+      ],
+    });
+    expect(activeKey(revoke(both, [kidAt(both, 0)]).keyring, now)?.kid).toBe(kidAt(both, 4));
+    const unripe = { ...both, keys: both.keys.slice(0, 4) };
+    expect(activeKey(revoke(unripe, [kidAt(both, 0)]).keyring, now)?.kid).toBe(kidAt(both, 1));
+  });
+
+  describe('right after a switch, with no room for another key', () => {
+    const others = Array.from({ length: maxPublishedKeys }, () => publishedOnly({ removeAt: now + day }));
+
+    test('a spare of another algorithm signs rather than the key before', () => {
+      const full = keyringOf({ keys: [previous, current, spare({ algorithm: 'RS256' }), ...others] });
+      const { keyring } = revoke(full, [current.kid]);
+      expect(activeKey(keyring, now)?.kid).toBe(kidAt(full, 2));
+    });
+
+    test('and without any spare, the key before signs on', () => {
+      const full = keyringOf({ keys: [previous, current, ...others] });
+      const { keyring } = revoke(full, [current.kid]);
+      expect(activeKey(keyring, now)?.kid).toBe(previous.kid);
+    });
+  });
+
+  test('a key without a private part never takes over, whatever time it was given', () => {
+    const keyring = keyringOf({
+      keys: [active(), publishedOnly({ activateAt: now + hour, removeAt: now + day }), ripe(), ripe()],
+    });
+    const after = revoke(keyring, [kidAt(keyring, 0)]).keyring;
+    expect(activeKey(after, now)?.kid).toBe(kidAt(keyring, 2));
+    expect(find(after, kidAt(keyring, 1))).toEqual(keyring.keys[1]);
+  });
+
+  test('gives the time to sign to one key alone', () => {
+    const { keyring } = revoke(plain, [kidAt(plain, 0)]);
+    expect(find(keyring, kidAt(plain, 2))).toEqual(plain.keys[2]);
+  });
+
   test('while another algorithm ripens: the ripest spare is one of the old algorithm', () => {
     const { keyring } = revoke(plain, [kidAt(plain, 0)], serving(plain), { algorithm: 'RS256' });
     expect(activeKey(keyring, now)).toMatchObject({ kid: kidAt(plain, 1) });
@@ -586,6 +746,13 @@ describe('a revocation waits for nothing', () => {
 
   test('of a key that never was is no revocation', () => {
     expect(revoke(plain, ['never'])).toMatchObject({ action: 'keep' });
+  });
+
+  test('of one more key is made beside the ones that were made before', () => {
+    const { keyring } = revoke(plain, [kidAt(plain, 0)]);
+    const after = revoke(keyring, [kidAt(plain, 0), kidAt(plain, 2)]).keyring;
+    expect(after.revoked.map(({ kid }) => kid)).toEqual([kidAt(plain, 0), kidAt(plain, 2)]);
+    expect(kids(after)).not.toContain(kidAt(plain, 2));
   });
 
   test('is made once, and the second look changes nothing', () => {
@@ -782,11 +949,16 @@ describe('Events of keys', () => {
     const decision = at(now, before, policy, servers);
     return keyEvents(before, decision.keyring, now).map(({ type, reason, note }) => [type, reason, note]);
   };
-  const committed = at(due, ripeKeyring()).keyring;
+  const plain = ripeKeyring();
+  const old = kidAt(plain, 0);
+  const next = kidAt(plain, 1);
   const switched = due + switchTime + minute;
-  const retired = at(switched, committed).keyring;
-  const old = kidAt(committed, 0);
-  const next = kidAt(committed, 1);
+  let committed: Keyring;
+  let retired: Keyring;
+  beforeEach(() => {
+    committed = at(due, plain).keyring;
+    retired = at(switched, committed).keyring;
+  });
 
   test('tell of the commit and its time', () => {
     expect(reasons(ripeKeyring(), due)).toEqual([
