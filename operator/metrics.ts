@@ -47,24 +47,21 @@ export function createMetrics(queueDepth: () => number): Metrics {
     labelNames: ['namespace', 'name', 'type'],
     registers,
   });
-  const signUntil = new Gauge({
-    name: 'macp_auth_issuer_sign_until_timestamp_seconds',
-    help: 'When sidecars stop signing with the active key unless it is extended or replaced.',
-    labelNames: ['namespace', 'name'],
-    registers,
-  });
-  const activeSince = new Gauge({
-    name: 'macp_auth_issuer_active_key_timestamp_seconds',
-    help: 'Since when the active key signs.',
-    labelNames: ['namespace', 'name'],
-    registers,
-  });
-  const nextRotation = new Gauge({
-    name: 'macp_auth_issuer_next_rotation_timestamp_seconds',
-    help: 'When the active key is due to be replaced, or when the next one takes over once that is decided.',
-    labelNames: ['namespace', 'name'],
-    registers,
-  });
+  // Unix time of something in an issuer's life.
+  const instant = (name: string, help: string) =>
+    new Gauge({ name, help, labelNames: ['namespace', 'name'], registers });
+  const signUntil = instant(
+    'macp_auth_issuer_sign_until_timestamp_seconds',
+    'When sidecars stop signing with the active key unless it is extended or replaced.',
+  );
+  const activeSince = instant(
+    'macp_auth_issuer_active_key_timestamp_seconds',
+    'Since when the active key signs.',
+  );
+  const nextRotation = instant(
+    'macp_auth_issuer_next_rotation_timestamp_seconds',
+    'When the active key is due to be replaced, or when the next one takes over once that is decided.',
+  );
   const rotationFailures = new Counter({
     name: 'macp_auth_issuer_rotation_failures_total',
     help: 'Times that a rotation came to be held up, by the reason of the condition RotationOnTime.',

@@ -5,7 +5,7 @@ import { type Answers, applyChild, applyDerived } from './apply/children.ts';
 import { addFinalizer, cleanUpAfter, finalize } from './apply/finalize.ts';
 import { type KeyringOutcome, settleKeyring } from './apply/keyring.ts';
 import { touchPods } from './apply/touch.ts';
-import { agentSecret, jwksConfigMap, readDistributed, readPublished } from './build/files.ts';
+import { agentSecret, jwksConfigMap, readPublished } from './build/files.ts';
 import { serverDeployment, serverPodDisruptionBudget, serverService } from './build/server.ts';
 import { type ApiClient, briefly, isStatus } from './cluster/client.ts';
 import { type KubeObject, type Resource, resources } from './cluster/resources.ts';
@@ -13,7 +13,7 @@ import type { Metrics } from './metrics.ts';
 import { keyPolicy } from './observe/keyring.ts';
 import type { AskPod } from './observe/probe.ts';
 import type { Children, World } from './observe/world.ts';
-import type { Keyring } from './plan/keyring.ts';
+import { isSigning, type Keyring, knownKeyIDs } from './plan/keyring.ts';
 import { type Judgement, severityOf } from './status/conditions.ts';
 import { recordEvent, transitionEvents } from './status/events.ts';
 import { isReady, judgePublished, judgeRotation, judgeServer } from './status/judge.ts';
@@ -122,12 +122,9 @@ const nameTooLong = (key: IssuerKey): Judgement => ({
 
 function accepted({ spec }: MacpAuthIssuer, { keyring }: KeyringOutcome): Judgement {
   const type = 'Accepted';
-  const known = new Set(keyring?.revoked.map(({ kid }) => kid));
-  const unknown =
-    keyring &&
-    spec.rotation.revokedKeyIDs.filter((kid) => !known.has(kid) && !keyring.removedKeyIDs.includes(kid));
-  if (unknown === undefined || unknown.length === 0)
-    return { type, reason: 'Accepted', message: 'the spec is acted on' };
+  const known = keyring && knownKeyIDs(keyring);
+  const unknown = known ? spec.rotation.revokedKeyIDs.filter((kid) => !known.has(kid)) : [];
+  if (unknown.length === 0) return { type, reason: 'Accepted', message: 'the spec is acted on' };
   const message = `spec.rotation.revokedKeyIDs names keys that this issuer never had: ${unknown.join(', ')}`;
   return { type, reason: 'UnknownRevokedKey', message };
 }
@@ -195,7 +192,7 @@ async function distribute(
   }
   const desired = keyring && agentSecret(issuer, namespace, keyring);
   // A revocation reaches agents also where the JWKS cannot be written.
-  if (desired && (errors.length === 0 || isPublished(readDistributed(desired), children.configMap))) {
+  if (desired && (errors.length === 0 || isPublished(keyring, children.configMap))) {
     await update(resources.secrets, desired, children.agentSecret);
   }
   const latest = written.at(-1);
@@ -213,10 +210,11 @@ async function distribute(
   return { type, reason: 'AllNamespacesCurrent', message };
 }
 
-const isPublished = (keys: readonly { kid: string }[], configMap: KubeObject | undefined): boolean => {
+// Whether verifiers can know every key that sidecars are to have.
+function isPublished({ keys }: Keyring, configMap: KubeObject | undefined): boolean {
   const published = readPublished(configMap).map(({ kid }) => kid);
-  return keys.every(({ kid }) => published.includes(kid));
-};
+  return keys.filter(isSigning).every(({ kid }) => published.includes(kid));
+}
 
 async function writeStatus(
   context: Context,

@@ -20,7 +20,7 @@ import { type RevokedKey, uniteByKid } from '../plan/keyring.ts';
 import type { ObservedKeyring } from '../plan/planner.ts';
 import type { KeyPolicy } from '../plan/policy.ts';
 import type { Traces } from '../plan/recovery.ts';
-import { isGenuine, thumbprint } from '../plan/thumbprint.ts';
+import { isGenuine, isSameKey } from '../plan/thumbprint.ts';
 import type { Children } from './world.ts';
 
 type StatusKey = NonNullable<MacpAuthIssuerStatus['keys']>[number];
@@ -158,7 +158,7 @@ function tracesOf(
   const held = readDistributed(distributed);
   // An imported key may bear a name that only looks like a thumbprint.
   const isHeld = (key: PublicJWK) =>
-    held.some(({ kid, privateKey }) => kid === key.kid && thumbprint(privateKey) === thumbprint(key));
+    held.some(({ kid, privateKey }) => kid === key.kid && isSameKey(privateKey, key));
   const times = keys.flatMap(({ signUntilTime, removalTime }) => [signUntilTime, removalTime]);
   return {
     revision: Math.max(status?.keyringRevision ?? 0, revisionOf(published), revisionOf(distributed)),

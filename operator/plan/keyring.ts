@@ -4,7 +4,7 @@ import { maxRemovedKeyIDs } from './policy.ts';
 
 /** A signing key of a keyring. Instants are milliseconds since the Unix epoch. */
 export interface KeyringKey {
-  /** RFC 7638 thumbprint of the public key. */
+  /** RFC 7638 thumbprint of the public key; of an imported key the name that its service gave it. */
   kid: string;
   algorithm: Algorithm;
   publicKey: PublicJWK;
@@ -96,9 +96,12 @@ export const committedKey = (keyring: Keyring, now: number): SigningKeyringKey |
   return keyring.keys.filter(isSigning).find((key) => key.activateAt > now && key.kid !== active.kid);
 };
 
+/** Whether a key is unused: it waits behind the active one. */
+export const isSpare = ({ privateKey, activateAt }: KeyringKey): boolean =>
+  privateKey !== undefined && activateAt === undefined;
+
 /** The unused keys behind the active one, oldest first. */
-export const spareKeys = (keyring: Keyring): KeyringKey[] =>
-  keyring.keys.filter((key) => key.privateKey && key.activateAt === undefined);
+export const spareKeys = (keyring: Keyring): KeyringKey[] => keyring.keys.filter(isSpare);
 
 /** The state of a key of the keyring at `now`. */
 export function stateOf(keyring: Keyring, key: KeyringKey, now: number): KeyState {
@@ -114,6 +117,10 @@ export const successorOf = (
   keyring.keys
     .filter(({ activateAt = before }) => activateAt > before)
     .toSorted((a, b) => (a.activateAt as number) - (b.activateAt as number))[0];
+
+/** The kids of all keys that the keyring has, or had and remembers. */
+export const knownKeyIDs = ({ keys, revoked, removedKeyIDs }: Keyring): Set<string> =>
+  new Set([...[...keys, ...revoked].map(({ kid }) => kid), ...removedKeyIDs]);
 
 /** The public keys that the keyring says are published. */
 export const publicKeys = (keyring: Keyring): PublicJWK[] => keyring.keys.map((key) => key.publicKey);

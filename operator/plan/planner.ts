@@ -10,7 +10,7 @@ import {
   signerOf,
   uniteByKid,
 } from './keyring.ts';
-import { type KeyPolicy, ripeningMs } from './policy.ts';
+import { isImporting, type KeyPolicy, ripeningMs, signUntilOf } from './policy.ts';
 import {
   allPublicKeys,
   consentGiven,
@@ -25,7 +25,7 @@ import {
 import { revokedMeanwhile, untilRefusedMs } from './revocation.ts';
 import { type Circumstances, dueAt, evolve, type RotationState, ripeAt, rotationState } from './rotation.ts';
 import type { ServerObservation } from './servers.ts';
-import { thumbprint } from './thumbprint.ts';
+import { isSameKey } from './thumbprint.ts';
 
 /** The keyring Secret as a live read found it. */
 export type ObservedKeyring =
@@ -91,7 +91,7 @@ export function plan(input: PlanInput): Plan {
     return hold(input, 'KeyringUnreadable', observed.problem, traces.published);
   if (observed.state === 'absent') {
     if (nothingTellsOfKeys(traces)) {
-      if (policy.importMaxTTLMs === undefined) return live(input, emptyKeyring(input), 'KeyringCreated');
+      if (!isImporting(policy)) return live(input, emptyKeyring(input), 'KeyringCreated');
       const { imported = { problem: 'it was not read' } } = input;
       if ('problem' in imported) return hold(input, 'ImportFailed', imported.problem);
       return live(input, importedKeyring(input, imported.key), 'KeyringImported');
@@ -134,14 +134,13 @@ function hold(
 }
 
 // The imported key signs on from the first moment: verifiers know it from the old service.
-function importedKeyring(input: PlanInput, { algorithm, ...key }: ImportedKey): Keyring {
+function importedKeyring(input: PlanInput, key: ImportedKey): Keyring {
   const { policy, now } = input;
   const signing: KeyringKey = {
     ...key,
-    algorithm,
     createdAt: now,
     activateAt: now,
-    signUntil: now + policy.intervalMs + policy.graceMs,
+    signUntil: signUntilOf(now, policy),
     maxTTLMs: policy.maxTTLMs,
   };
   return { ...emptyKeyring(input), keys: [signing], importedKeyID: key.kid };
@@ -150,7 +149,7 @@ function importedKeyring(input: PlanInput, { algorithm, ...key }: ImportedKey): 
 // With a retained keyring that signs with another key, sidecars would sign with what the old service's verifiers lack.
 function importMismatch(input: PlanInput, keyring: Keyring): Plan | undefined {
   const { policy, imported, now } = input;
-  if (policy.importMaxTTLMs === undefined) return undefined;
+  if (!isImporting(policy)) return undefined;
   if (!imported || 'problem' in imported) {
     // It is read once: what became of the Secret since is nobody's concern.
     if (keyring.importedKeyID !== undefined) return undefined;
@@ -159,7 +158,7 @@ function importMismatch(input: PlanInput, keyring: Keyring): Plan | undefined {
   const { kid, publicKey } = imported.key;
   const namesake = keyring.keys.find((key) => key.kid === kid);
   // Everybody's first key may be called key-1.
-  const isSame = namesake && thumbprint(namesake.publicKey) === thumbprint(publicKey);
+  const isSame = namesake && isSameKey(namesake.publicKey, publicKey);
   if (isSame && activeKey(keyring, now)?.kid === kid) return undefined;
   const others = namesake ? `has another key of the name ${kid}` : `has no key ${kid}`;
   const problem = isSame ? `no longer signs with ${kid}` : others;

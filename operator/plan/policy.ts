@@ -35,6 +35,9 @@ export const maxRemovedKeyIDs = 2_000;
 /** The longest `ttl.max` that the CRD admits, for keys of which nothing else is known. */
 export const longestTTLMs = 86_400_000;
 
+/** Whether a migration is under way: the old service signs with the same key, and knows of no other. */
+export const isImporting = (policy: KeyPolicy): boolean => policy.importMaxTTLMs !== undefined;
+
 /** The time after which every verifier has fetched a JWKS that is served now. */
 export const ripeningMs = (policy: KeyPolicy): number =>
   policy.verifierCacheTTLMs + policy.maxAgeMs + policy.clockSkewMs;
@@ -44,3 +47,19 @@ export const ripeningMs = (policy: KeyPolicy): number =>
  * more, so that not each look at the servers is a write.
  */
 export const postponementMs = (lasted: number): number => Math.max(30_000, Math.ceil(lasted / 10));
+
+/** When every sidecar can have switched to a key that is committed at `now`: its files have come, by any clock. */
+export const switchAt = (now: number, policy: KeyPolicy): number =>
+  now + policy.propagationMs + policy.clockSkewMs;
+
+/** The end of a key that signs from `activateAt` on. */
+export const signUntilOf = (activateAt: number, policy: KeyPolicy): number =>
+  activateAt + policy.intervalMs + policy.graceMs;
+
+/** From when every verifier knows a key that no server was seen to serve at `now`. */
+export const knownFrom = (now: number, policy: KeyPolicy): number =>
+  now + policy.propagationMs + ripeningMs(policy);
+
+/** How long after its signature a token with this lifetime may be accepted, by any clock. */
+export const acceptedForMs = (maxTTLMs: number, policy: KeyPolicy): number =>
+  maxTTLMs + verifierLeewayMs + policy.clockSkewMs;

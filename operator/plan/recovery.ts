@@ -1,8 +1,23 @@
 import type { SigningKey } from '../../sidecar/contract/files.ts';
 import { type PublicJWK, publicHalf } from '../../sidecar/contract/jwk.ts';
 import type { ImportOutcome } from './import.ts';
-import { type Keyring, type KeyringKey, publicKeys, type RevokedKey, uniteByKid } from './keyring.ts';
-import { type KeyPolicy, longestTTLMs, ripeningMs, verifierLeewayMs } from './policy.ts';
+import {
+  type Keyring,
+  type KeyringKey,
+  knownKeyIDs,
+  publicKeys,
+  type RevokedKey,
+  uniteByKid,
+} from './keyring.ts';
+import {
+  acceptedForMs,
+  isImporting,
+  type KeyPolicy,
+  knownFrom,
+  longestTTLMs,
+  signUntilOf,
+  switchAt,
+} from './policy.ts';
 
 /** What else still tells of the keys: gathered before the keyring is read, so that it never tells of a newer one. */
 export interface Traces {
@@ -55,8 +70,7 @@ export function staleness(keyring: Keyring, traces: Traces): string | undefined 
   if (keyring.revision < traces.revision) {
     return `the keyring Secret has revision ${keyring.revision}, but revision ${traces.revision} was in use: it is an older copy`;
   }
-  const named = [...keyring.keys, ...keyring.revoked].map(({ kid }) => kid);
-  const known = new Set([...named, ...keyring.removedKeyIDs]);
+  const known = knownKeyIDs(keyring);
   const told = [...traces.statusKeyIDs, ...traces.revoked.map(({ kid }) => kid)];
   const unknown = told.filter((kid) => !known.has(kid));
   if (unknown.length > 0) {
@@ -86,7 +100,7 @@ export function rebuilt(input: RecoveryInput, consented: boolean): Keyring {
   const keys = withoutRevoked(keysLeft(input), traces.revoked);
   const handledRotateNow = consented ? policy.rotateNow : (traces.handledRotateNow ?? policy.rotateNow);
   const [first] = heldKeys(input);
-  const imported = policy.importMaxTTLMs !== undefined && first ? { importedKeyID: first.kid } : {};
+  const imported = isImporting(policy) && first ? { importedKeyID: first.kid } : {};
   return {
     ...emptyKeyring(input),
     keys,
@@ -140,7 +154,7 @@ const publicKeyOf = (key: SigningKey): PublicJWK => ({
 // It signs, but may not have been published for long, or not be any more: who knew that is lost.
 function unproven(key: KeyringKey, { policy, now }: RecoveryInput): KeyringKey {
   const { servedSince: _, ...unserved } = key;
-  return { ...unserved, acceptedFrom: now + policy.propagationMs + ripeningMs(policy) };
+  return { ...unserved, acceptedFrom: knownFrom(now, policy) };
 }
 
 // An older copy of a key must not take back what sidecars were told since, which it cannot know.
@@ -181,17 +195,16 @@ const heldKeys = (input: RecoveryInput): KeyringKey[] =>
   uniteByKid(input.traces.distributed.map(heldKey), importedKeys(input));
 
 function importedKeys({ policy, traces, imported, now }: RecoveryInput): KeyringKey[] {
-  if (policy.importMaxTTLMs === undefined || !imported || 'problem' in imported) return [];
+  if (!isImporting(policy) || !imported || 'problem' in imported) return [];
   const { kid } = imported.key;
   if (policy.revokedKeyIDs.includes(kid) || traces.revoked.some((key) => key.kid === kid)) return [];
-  const signUntil = Math.max(now + policy.intervalMs + policy.graceMs, traces.statusSignUntil);
+  const signUntil = Math.max(signUntilOf(now, policy), traces.statusSignUntil);
   return [{ ...imported.key, createdAt: now, activateAt: now, signUntil, maxTTLMs: longestTTLMs }];
 }
 
 function publishedKey(key: PublicJWK, { traces, policy, now }: RecoveryInput): KeyringKey {
-  const lastSwitch = now + policy.propagationMs + policy.clockSkewMs;
   const lastSignature = Math.max(
-    lastSwitch + policy.intervalMs + policy.graceMs,
+    signUntilOf(switchAt(now, policy), policy),
     traces.statusSignUntil,
     ...traces.distributed.map((held) => Date.parse(held.signUntil)),
   );
@@ -200,6 +213,6 @@ function publishedKey(key: PublicJWK, { traces, policy, now }: RecoveryInput): K
     algorithm: key.alg,
     publicKey: key,
     createdAt: now,
-    removeAt: lastSignature + longestTTLMs + verifierLeewayMs + policy.clockSkewMs,
+    removeAt: lastSignature + acceptedForMs(longestTTLMs, policy),
   };
 }

@@ -3,6 +3,7 @@ import {
   activeKey,
   committedKey,
   isSigning,
+  isSpare,
   type Keyring,
   type KeyringKey,
   mapKeys,
@@ -13,13 +14,17 @@ import {
   without,
 } from './keyring.ts';
 import {
+  acceptedForMs,
+  isImporting,
   type KeyPolicy,
+  knownFrom,
   longestTTLMs,
   maxPublishedKeys,
   postponementMs,
   ripeningMs,
+  signUntilOf,
   spareCount,
-  verifierLeewayMs,
+  switchAt,
 } from './policy.ts';
 import { withLaterSafety, withRevocations } from './revocation.ts';
 import {
@@ -65,18 +70,15 @@ export const ripeAt = (key: KeyringKey, policy: KeyPolicy): number =>
 
 /** When the last token that a key may have signed is refused for its age by every verifier. */
 const lastTokenGoneAt = (key: SigningKeyringKey, policy: KeyPolicy): number =>
-  key.signUntil + key.maxTTLMs + verifierLeewayMs + policy.clockSkewMs;
+  key.signUntil + acceptedForMs(key.maxTTLMs, policy);
 
 /** From when revoking a retired key refuses no token of a sidecar that follows; undefined before its files arrived. */
 export function safeToRevokeAt(keyring: Keyring, key: KeyringKey, policy: KeyPolicy): number | undefined {
   const successor = successorOf(keyring, key);
   if (successor?.distributedAt === undefined) return undefined;
   const followed = Math.max(successor.activateAt as number, successor.distributedAt) + policy.propagationMs;
-  return followed + (key.maxTTLMs ?? longestTTLMs) + verifierLeewayMs + policy.clockSkewMs;
+  return followed + acceptedForMs(key.maxTTLMs ?? longestTTLMs, policy);
 }
-
-/** Whether a migration is under way: the old service signs with the same key, and knows of no other. */
-const isImporting = ({ policy }: Circumstances): boolean => policy.importMaxTTLMs !== undefined;
 
 const isRotationAsked = (
   keyring: Keyring,
@@ -84,7 +86,7 @@ const isRotationAsked = (
   circumstances: Circumstances,
 ): boolean => {
   const { policy, now } = circumstances;
-  if (isImporting(circumstances)) return false;
+  if (isImporting(policy)) return false;
   return (
     now >= dueAt(active, policy) ||
     active.algorithm !== policy.algorithm ||
@@ -164,7 +166,7 @@ export function rotationState(keyring: Keyring, circumstances: Circumstances): R
   const { policy, now } = circumstances;
   const committed = committedKey(keyring, now);
   if (committed) return { reason: 'SwitchCommitted', at: committed.activateAt, kid: committed.kid };
-  if (isImporting(circumstances)) return halt(keyring, circumstances) ?? { reason: 'ImportUnderWay' };
+  if (isImporting(policy)) return halt(keyring, circumstances) ?? { reason: 'ImportUnderWay' };
   const active = signerOf(keyring, now);
   if (!isRotationAsked(keyring, active, circumstances)) {
     return halt(keyring, circumstances) ?? { reason: 'NotDue' };
@@ -272,7 +274,7 @@ function withRetirements(keyring: Keyring, { policy, now }: Circumstances): Keyr
 function withRemovals(keyring: Keyring, circumstances: Circumstances): Keyring {
   // Nobody who could tell that our clock is wrong: a key that leaves late does no harm.
   if (circumstances.servers.answers.length === 0 || halt(keyring, circumstances)) return keyring;
-  const kept = isImporting(circumstances) ? keyring.importedKeyID : undefined;
+  const kept = isImporting(circumstances.policy) ? keyring.importedKeyID : undefined;
   return without(
     keyring,
     ({ kid, removeAt = Number.POSITIVE_INFINITY }) => kid !== kept && removeAt <= circumstances.now,
@@ -283,11 +285,7 @@ function withRemovals(keyring: Keyring, circumstances: Circumstances): Keyring {
 function withoutOldSpares(keyring: Keyring, { policy, now }: Circumstances): Keyring {
   const inCharge = committedKey(keyring, now) ?? signerOf(keyring, now);
   if (inCharge.algorithm !== policy.algorithm) return keyring;
-  return without(
-    keyring,
-    (key) =>
-      key.privateKey !== undefined && key.activateAt === undefined && key.algorithm !== policy.algorithm,
-  );
+  return without(keyring, (key) => isSpare(key) && key.algorithm !== policy.algorithm);
 }
 
 function withSpares(keyring: Keyring, { policy, now }: Circumstances, supply: Supply): Keyring {
@@ -322,7 +320,7 @@ function hasSigner(keyring: Keyring, start: Keyring, now: number): boolean {
 const activated = (key: KeyringKey, at: number, policy: KeyPolicy): KeyringKey => ({
   ...key,
   activateAt: at,
-  signUntil: Math.max(key.signUntil ?? 0, at + policy.intervalMs + policy.graceMs),
+  signUntil: Math.max(key.signUntil ?? 0, signUntilOf(at, policy)),
   maxTTLMs: Math.max(key.maxTTLMs ?? 0, policy.maxTTLMs),
 });
 
@@ -333,8 +331,7 @@ function withPromotion(keyring: Keyring, { policy, now }: Circumstances): Keyrin
   const next = committed ?? ripestSpare(keyring, policy, now);
   if (!next) return keyring;
   // A key that nobody was seen to serve has to reach the servers first.
-  const knownAt =
-    next.servedSince === undefined ? now + policy.propagationMs + ripeningMs(policy) : ripeAt(next, policy);
+  const knownAt = next.servedSince === undefined ? knownFrom(now, policy) : ripeAt(next, policy);
   const acceptedFrom = !isFirst && knownAt > now ? { acceptedFrom: knownAt } : {};
   return mapKeys(keyring, (key) =>
     key.kid === next.kid ? { ...activated(key, now, policy), ...acceptedFrom } : key,
@@ -350,7 +347,7 @@ function withCommit(keyring: Keyring, circumstances: Circumstances): Keyring {
   if (now < active.activateAt + policy.clockSkewMs) return keyring;
   const next = nextKey(keyring, policy);
   if (!next || gate(keyring, next, circumstances)) return keyring;
-  const at = now + policy.propagationMs + policy.clockSkewMs;
+  const at = switchAt(now, policy);
   // What was asked for is handled once the switch is over: a key that is revoked before takes no request with it.
   const { rotateNow } = policy;
   return mapKeys(keyring, (key) =>

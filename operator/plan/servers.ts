@@ -1,5 +1,5 @@
-import type { Keyring } from './keyring.ts';
-import { isGenuine, type PublicMembers, thumbprint } from './thumbprint.ts';
+import { type Keyring, knownKeyIDs } from './keyring.ts';
+import { isGenuine, isSameKey, type PublicMembers } from './thumbprint.ts';
 
 /** A key as a server pod served it; whether its members are what they should be is not known. */
 export type ServedKey = PublicMembers & { kid: string };
@@ -33,7 +33,7 @@ export const servedKeyIDs = (keys: readonly ServedKey[], keyring: Keyring | unde
 
 function isAsKnown(key: ServedKey, keyring: Keyring | undefined): boolean {
   const known = keyring?.keys.find(({ kid }) => kid === key.kid);
-  if (known) return thumbprint(known.publicKey) === thumbprint(key);
+  if (known) return isSameKey(known.publicKey, key);
   // Of a key that is gone only its name is left to compare with.
   return key.kid === keyring?.importedKeyID || isGenuine(key);
 }
@@ -65,10 +65,7 @@ export const isServedSomewhere = ({ answers }: ServerObservation, kid: string): 
 
 /** The kids among those served that the keyring neither has nor had. */
 export function strangers(kids: readonly string[], keyring: Keyring): string[] {
-  const known = new Set([
-    ...[...keyring.keys, ...keyring.revoked].map(({ kid }) => kid),
-    ...keyring.removedKeyIDs,
-  ]);
+  const known = knownKeyIDs(keyring);
   return [...new Set(kids)].filter((kid) => !known.has(kid));
 }
 

@@ -13,12 +13,17 @@ export interface PublicMembers {
   e?: unknown;
 }
 
+// The required members in lexicographic order.
+const requiredMembers = ({ kty, crv, x, y, n, e }: PublicMembers): string =>
+  JSON.stringify(kty === 'EC' ? { crv, kty, x, y } : { e, kty, n });
+
 /** The SHA-256 thumbprint of a public key (RFC 7638 section 3), in base64url. */
-export function thumbprint({ kty, crv, x, y, n, e }: PublicMembers): string {
-  // The required members in lexicographic order.
-  const members = kty === 'EC' ? { crv, kty, x, y } : { e, kty, n };
-  return createHash('sha256').update(JSON.stringify(members)).digest('base64url');
-}
+export const thumbprint = (key: PublicMembers): string =>
+  createHash('sha256').update(requiredMembers(key)).digest('base64url');
+
+/** Whether two keys have the same public part, whatever their names. */
+export const isSameKey = (a: PublicMembers, b: PublicMembers): boolean =>
+  requiredMembers(a) === requiredMembers(b);
 
 /**
  * Whether nobody can have put another key under this name: a `kid` that looks like an RFC 7638 thumbprint has to be

@@ -1,6 +1,6 @@
 import type { MacpAuthIssuer } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
-import { type Keyring, spareKeys } from '../plan/keyring.ts';
+import { isSpare, type Keyring } from '../plan/keyring.ts';
 import type { RotationState } from '../plan/rotation.ts';
 import { abbreviated, type ServerAnswer, servedKeyIDs, strangers } from '../plan/servers.ts';
 import type { Judgement } from './conditions.ts';
@@ -125,11 +125,8 @@ export function judgePublished(
     const message = `server pod ${answer.pod} gave no JWKS: ${answer.problem}`;
     return { type, reason: 'ServersUnreachable', message };
   }
-  const spares = new Set(spareKeys(keyring).map(({ kid }) => kid));
   const lacking = (spare: boolean) =>
-    answers.find(({ kids }) =>
-      keyring.keys.some((key) => !kids.includes(key.kid) && spares.has(key.kid) === spare),
-    );
+    answers.find(({ kids }) => keyring.keys.some((key) => !kids.includes(key.kid) && isSpare(key) === spare));
   const behind = lacking(false);
   if (behind) {
     return { type, reason: 'ServersBehind', message: `server pod ${behind.pod} does not serve all keys yet` };

@@ -10,7 +10,7 @@ import {
   type RevokedKey,
   stateOf,
 } from '../plan/keyring.ts';
-import type { KeyPolicy } from '../plan/policy.ts';
+import { isImporting, type KeyPolicy } from '../plan/policy.ts';
 import { dueAt, safeToRevokeAt } from '../plan/rotation.ts';
 import { conditionsOf, type Judgement } from './conditions.ts';
 
@@ -45,7 +45,7 @@ function keyringStatus(keyring: Keyring, policy: KeyPolicy, now: number): MacpAu
   const active = activeKey(keyring, now);
   const committed = committedKey(keyring, now);
   // A migration that is under way ends with a person's decision, not at a time.
-  const due = active && policy.importMaxTTLMs === undefined ? dueAt(active, policy) : undefined;
+  const due = active && !isImporting(policy) ? dueAt(active, policy) : undefined;
   const next = committed ? committed.activateAt : due;
   return {
     ...(active && { activeKeyID: active.kid }),

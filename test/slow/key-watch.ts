@@ -136,7 +136,9 @@ async function read({ client, namespace }: Place, name: string): Promise<Objects
 }
 
 const dataOf = (object: KubeObject | undefined) => (object?.data ?? {}) as Record<string, string | undefined>;
-const kidsOf = (text: string | undefined): string[] =>
+
+/** The kids of a JWK Set, or of the file of signing keys. */
+export const kidsOf = (text: string | undefined): string[] =>
   (JSON.parse(text ?? '') as { keys: { kid: string }[] }).keys.map(({ kid }) => kid);
 const revisionOf = (object: KubeObject | undefined) =>
   Number(object?.metadata.annotations?.[annotations.revision]);

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { jwksPath, serverPodSelector, serverPorts } from '../../operator/build/server.ts';
 import { type KubeObject, resources } from '../../operator/cluster/resources.ts';
 import { isReady } from '../../operator/status/judge.ts';
-import type { Place } from './key-watch.ts';
+import { kidsOf, type Place } from './key-watch.ts';
 
 /** The server pods of an issuer that are ready. */
 export async function serverPods({ client, namespace }: Place, issuer: string): Promise<KubeObject[]> {
@@ -11,9 +11,6 @@ export async function serverPods({ client, namespace }: Place, issuer: string): 
   const { items } = await client.list(resources.pods, namespace, { labelSelector });
   return items.filter(isReady);
 }
-
-const kidsOf = (body: string): string[] =>
-  (JSON.parse(body) as { keys: { kid: string }[] }).keys.map(({ kid }) => kid);
 
 /** The kids that a server pod serves. */
 export const servedBy = async (pod: KubeObject): Promise<string[]> => kidsOf((await fetchFrom(pod)).body);

@@ -19,6 +19,16 @@ export const day = 86_400_000;
 /** An instant in the life of these tests. */
 export const t0 = Date.parse('2026-03-01T00:00:00Z');
 
+/** The time in which every verifier fetches, with {@link policyOf} as it is: cache, max-age, difference of clocks. */
+export const ripening = 5 * minute + 30 * second + minute;
+
+/** The kids of a keyring, in its order. */
+export const kids = (keyring: Keyring): string[] => keyring.keys.map(({ kid }) => kid);
+
+/** The key of that kid. */
+export const find = (keyring: Keyring, kid: string | undefined): KeyringKey | undefined =>
+  keyring.keys.find((key) => key.kid === kid);
+
 let made = 0;
 
 const rsaPairs: PrivateJWK[] = [];

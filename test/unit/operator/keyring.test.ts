@@ -2,7 +2,6 @@ import { describe, expect, test } from '@jest/globals';
 import {
   activeKey,
   committedKey,
-  type Keyring,
   mapKeys,
   publicKeys,
   spareKeys,
@@ -11,9 +10,7 @@ import {
   uniteByKid,
   without,
 } from '../../../operator/plan/keyring.ts';
-import { active, day, hour, keyringOf, publishedOnly, spare, t0 } from './builders.ts';
-
-const kids = (keyring: Keyring) => keyring.keys.map(({ kid }) => kid);
+import { active, day, hour, keyringOf, kids, publishedOnly, spare, t0 } from './builders.ts';
 
 describe('a switch is committed', () => {
   const signing = active();

@@ -11,6 +11,7 @@ import {
   held,
   hour,
   keyringOf,
+  kids,
   minute,
   newKeys,
   noServers,
@@ -28,7 +29,6 @@ import {
 } from './builders.ts';
 
 const signingKid = (keyring: Keyring, now = t0) => activeKey(keyring, now)?.kid;
-const kids = (keyring: Keyring) => keyring.keys.map(({ kid }) => kid);
 
 describe('a keyring is created only where nothing tells of keys', () => {
   test('the first keyring has one key that signs at once and two spares', () => {

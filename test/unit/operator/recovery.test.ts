@@ -9,6 +9,7 @@ import {
   held,
   hour,
   keyringOf,
+  kids,
   minute,
   noTraces,
   planned,
@@ -22,7 +23,6 @@ import {
 } from './builders.ts';
 
 const now = t0 + day;
-const kids = (keyring: Keyring) => keyring.keys.map(({ kid }) => kid);
 const find = (keyring: Keyring, kid: string | undefined) =>
   keyring.keys.find((key) => key.kid === kid) as KeyringKey;
 /** The longest that a token can live on after the last signature, with the policy of these tests. */

@@ -16,6 +16,7 @@ import {
   held,
   hour,
   keyringOf,
+  kids,
   minute,
   noServers,
   noTraces,
@@ -23,6 +24,7 @@ import {
   plannedKeyring,
   policyOf,
   present,
+  ripening,
   second,
   serving,
   spare,
@@ -32,8 +34,6 @@ import {
 
 /** How long a healthy verifier keeps what it fetched, with the policy of these tests. */
 const cacheTime = 5 * minute + 30 * second;
-const ripening = cacheTime + minute;
-const kids = (keyring: Keyring) => keyring.keys.map(({ kid }) => kid);
 const at = (
   now: number,
   keyring: Keyring,

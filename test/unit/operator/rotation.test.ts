@@ -21,9 +21,11 @@ import {
   absent,
   active,
   day,
+  find,
   held,
   hour,
   keyringOf,
+  kids,
   minute,
   noServers,
   planned,
@@ -31,6 +33,7 @@ import {
   policyOf,
   present,
   publishedOnly,
+  ripening,
   second,
   serving,
   spare,
@@ -38,16 +41,12 @@ import {
   tracesOf,
 } from './builders.ts';
 
-/** The time in which every verifier fetches, with the policy of these tests. */
-const ripening = 5 * minute + 30 * second + minute;
 const switchTime = 2 * minute + minute;
 const due = t0 + 30 * day;
 const ripe = (overrides: Partial<KeyringKey> = {}) => spare({ servedSince: t0, ...overrides });
 const ripeKeyring = (overrides: Partial<Keyring> = {}) =>
   keyringOf({ keys: [active(), ripe(), ripe({ createdAt: t0 + 1 })], ...overrides });
-const kids = (keyring: Keyring) => keyring.keys.map(({ kid }) => kid);
 const kidAt = (keyring: Keyring, index: number) => keyring.keys[index]?.kid as string;
-const find = (keyring: Keyring, kid: string | undefined) => keyring.keys.find((key) => key.kid === kid);
 
 const at = (
   now: number,
