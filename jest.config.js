@@ -18,5 +18,10 @@ export default {
   // A test that starts processes is slower on a busy machine; what runs away is ended by its own deadline.
   testTimeout: 90_000,
   maxWorkers: 2,
-  projects: [tier('unit'), tier('integration', cluster), tier('verify', cluster), tier('slow', cluster)],
+  projects: [
+    tier('unit', { setupFiles: ['<rootDir>/test/support/seed.ts'] }),
+    tier('integration', cluster),
+    tier('verify', cluster),
+    tier('slow', cluster),
+  ],
 };
