@@ -43,8 +43,10 @@ export interface PolicyCluster {
 
 const log: Log = (line) => process.stderr.write(`${line}\n`);
 
-/** Starts it with the operator in it, as the shipped ServiceAccount with the shipped permissions. */
-export async function startPolicyCluster(): Promise<PolicyCluster> {
+/** Starts it with the operator in it, as the shipped ServiceAccount with the shipped permissions. `images` are further ones. */
+export async function startPolicyCluster(
+  images: Record<string, readonly string[]> = {},
+): Promise<PolicyCluster> {
   const controlPlane = await startControlPlane({ log });
   const closers: (() => Promise<unknown>)[] = [() => controlPlane.stop()];
   const close = async () => {
@@ -53,7 +55,7 @@ export async function startPolicyCluster(): Promise<PolicyCluster> {
   try {
     const kubelet = await startKubelet({
       kubeConfig: controlPlane.kubeConfigFor({ user: kubeletUser }),
-      images: { [sidecarImage]: sidecarCommand, [nextSidecarImage]: sidecarCommand, host: [] },
+      images: { [sidecarImage]: sidecarCommand, [nextSidecarImage]: sidecarCommand, host: [], ...images },
       log,
     });
     closers.push(() => kubelet.stop());

@@ -55,6 +55,9 @@ const securityContext = {
   capabilities: { drop: ['ALL'] },
 };
 
+/** A command line that does so, as an image's entrypoint. */
+export const mintProgram = [process.execPath, '--input-type=module', '-e', mintOnce];
+
 const program = (name: string, script: string): Container => ({
   name,
   image: 'host',
@@ -70,7 +73,7 @@ export const agent = (name = 'agent'): Container =>
   program(name, `${mintOnce} setInterval(() => {}, 60_000);`);
 
 /** A pod spec that the restricted Pod Security standard accepts. */
-export const podSpec = (spec: object = {}) => ({
+const podSpec = (spec: object = {}) => ({
   terminationGracePeriodSeconds: 1,
   securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
   containers: [agent()],

@@ -19,7 +19,7 @@ const toolchain: Toolchain = {
 const chart = join(import.meta.dirname, '../../charts/macp-auth-operator');
 
 /** Path of helm: MACP_HELM where that is set, else the cache's, else built with Go (about two minutes, once). */
-export async function ensureHelm(log: Log): Promise<string> {
+async function ensureHelm(log: Log): Promise<string> {
   const given = process.env.MACP_HELM;
   if (!given) return join(await ensureToolchain(toolchain, log), 'helm');
   if (!existsSync(given)) throw new Error(`MACP_HELM=${given} is not there: set it to a helm of version 4`);
