@@ -291,6 +291,11 @@ describe('a new pod with the label', () => {
       (await cluster.admin.run(['get', 'events', '-n', elsewhere])).includes(`"${agentSecret}" not found`),
     );
     expect((await getPod(cluster, elsewhere, pod.metadata.name ?? '')).status?.phase).toBe('Pending');
+    await eventually('the Event that says why', async () =>
+      (await cluster.admin.run(['get', 'events', '-n', elsewhere])).includes(
+        `MacpAuthIssuer ${namespace}/team has no agents in namespace ${elsewhere}, so this pod gets no keys`,
+      ),
+    );
   });
 });
 

@@ -257,8 +257,17 @@ test('a pod that comes before its issuer waits, and mints once the issuer is the
   const { status } = await getPod(cluster, namespace, 'early');
   expect(status?.phase).toBe('Pending');
   expect(status?.containerStatuses?.[0]?.state.waiting?.reason).toBe('PodInitializing');
+  const told = async () =>
+    (
+      await cluster.admin.run(['get', 'events', '-n', namespace, '--field-selector=reason=IssuerNotFound'])
+    ).split('\n');
+  await eventually('the Event that says what to do', async () => (await told()).length === 2);
+  expect((await told())[1]).toContain(
+    `there is no MacpAuthIssuer late in namespace ${namespace}, so this pod gets no keys`,
+  );
   await cluster.issuer(namespace, 'late');
   await expectMints(pod, 'agent', 'late');
+  expect(await told()).toHaveLength(2);
 });
 
 test('pods without the label, and the JWKS servers, are left alone', async () => {
