@@ -1,20 +1,17 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { parse } from 'yaml';
 import { sidecarCommand } from '../support/operator.ts';
+import { documentedPod } from './documented-pod.ts';
 import { issuerLabel, type PolicyCluster, startPolicyCluster } from './policy-cluster.ts';
 import { agentPod, mintedToken, mintProgram, type Pod, tryCreate } from './workloads.ts';
-
-const document = join(import.meta.dirname, '../../docs/injection-by-hand.md');
 
 let cluster: PolicyCluster;
 let manifest: string;
 let pod: Pod;
 
 beforeAll(async () => {
-  manifest = /^```yaml\n([\s\S]+?)^```/m.exec(await readFile(document, 'utf8'))?.[1] ?? '';
+  manifest = await documentedPod();
   pod = parse(manifest);
   const [sidecar] = pod.spec.initContainers ?? [];
   const [agent] = pod.spec.containers;
