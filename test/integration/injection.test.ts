@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { readPublished } from '../../operator/build/files.ts';
 import { resources } from '../../operator/cluster/resources.ts';
+import { renderChart } from '../support/helm.ts';
 import { issuerLabel, type PolicyCluster, startPolicyCluster } from './policy-cluster.ts';
 import { eventually } from './support.ts';
 import {
@@ -289,6 +290,17 @@ test('pods without the label, and the JWKS servers, are left alone', async () =>
   const [server] = (JSON.parse(list) as { items: Pod[] }).items;
   expect(server?.spec.initContainers).toBeUndefined();
   expect(server?.spec.volumes?.map(({ name }) => name)).toEqual(['files']);
+});
+
+test.each([
+  [{ sidecar: { image: '' } }, 'sidecar.image must be set to the image of the sidecar'],
+  [{ sidecar: { image: "x' + 'y" } }, "at '/sidecar/image'"],
+  [{ sidecar: { image: 'x', port: 80 } }, "at '/sidecar/port': minimum: got 80, want 1,024"],
+  [{ sidecar: { image: 'x', resources: { limits: { cpu: 'much' } } } }, "at '/sidecar/resources/limits/cpu'"],
+  [{ sidecar: { image: 'x' }, guards: { exempt: { user: [] } } }, "additional properties 'user' not allowed"],
+])('the chart refuses the values %j', async (values, words) => {
+  const log = () => {};
+  await expect(renderChart({ log, values })).rejects.toThrow(words);
 });
 
 // Last: its pods come with the beginning of a minute.
