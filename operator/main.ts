@@ -9,6 +9,7 @@ import { type Config, ConfigError, readConfig } from './config.ts';
 import { createMetrics } from './metrics.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
 import { followWorld } from './observe/world.ts';
+import { tellOrphans } from './orphans.ts';
 import { type Context, reconcile } from './reconcile.ts';
 import { serve } from './serve.ts';
 
@@ -128,6 +129,15 @@ async function run(config: Config): Promise<void> {
   ) {
     await sleep(20, undefined, { signal }).catch(() => {});
   }
+  tellOrphans({
+    client,
+    namespaces: config.namespaces,
+    issuer: world.issuer,
+    selects: (issuer, namespace) => issuer.metadata.namespace === namespace,
+    synced: world.synced,
+    log,
+    signal,
+  });
   started = true;
   for (const text of waiting) queue.add(text);
 }
