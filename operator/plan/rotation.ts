@@ -333,7 +333,8 @@ function withPromotion(keyring: Keyring, { policy, now }: Circumstances): Keyrin
   const next = committed ?? ripestSpare(keyring, policy, now);
   if (!next) return keyring;
   // A key that nobody was seen to serve has to reach the servers first.
-  const knownAt = Math.min(ripeAt(next, policy), now + policy.propagationMs + ripeningMs(policy));
+  const knownAt =
+    next.servedSince === undefined ? now + policy.propagationMs + ripeningMs(policy) : ripeAt(next, policy);
   const acceptedFrom = !isFirst && knownAt > now ? { acceptedFrom: knownAt } : {};
   return mapKeys(keyring, (key) =>
     key.kid === next.kid ? { ...activated(key, now, policy), ...acceptedFrom } : key,
