@@ -1,4 +1,5 @@
 import type { Algorithm, PublicJWK } from '../../sidecar/contract/jwk.ts';
+import type { AgentNamespaces } from './agents.ts';
 import type { ImportedKey, ImportOutcome } from './import.ts';
 import {
   activeKey,
@@ -22,7 +23,15 @@ import {
   type Traces,
 } from './recovery.ts';
 import { revokedMeanwhile } from './revocation.ts';
-import { type Circumstances, dueAt, evolve, type RotationState, ripeAt, rotationState } from './rotation.ts';
+import {
+  type Circumstances,
+  dueAt,
+  evolve,
+  type RotationState,
+  ripeAt,
+  rotationState,
+  safeToRevokeAt,
+} from './rotation.ts';
 import type { ServerObservation } from './servers.ts';
 import { thumbprint } from './thumbprint.ts';
 
@@ -38,6 +47,7 @@ export interface PlanInput {
   observed: ObservedKeyring;
   traces: Traces;
   servers: ServerObservation;
+  agents: AgentNamespaces;
   /** The key to import, where `spec.importKey` is set and the keyring does not say that it was. */
   imported?: ImportOutcome;
   now: number;
@@ -81,7 +91,7 @@ export type Plan =
 /**
  * Decides about an issuer's keyring, from what was observed and nothing else.
  *
- * A keyring is created only where nothing tells of an earlier one, rebuilt from what the agent Secret holds, and
+ * A keyring is created only where nothing tells of an earlier one, rebuilt from what the agent Secrets hold, and
  * otherwise waits for consent. One that is there lives on by the rules of {@link evolve}.
  */
 export function plan(input: PlanInput): Plan {
@@ -171,7 +181,7 @@ function live(input: PlanInput, found: Keyring, change: KeyringChange | undefine
   const start = { ...found, revoked: uniteByKid(found.revoked, input.traces.revoked) };
   const circumstances: Circumstances = {
     ...input,
-    distributedKeyIDs: input.traces.distributed.map(({ kid }) => kid),
+    distributed: input.traces.distributed,
   };
   const evolved = evolve(start, circumstances, input.newKeys);
   if ('missing' in evolved)
@@ -187,12 +197,20 @@ function live(input: PlanInput, found: Keyring, change: KeyringChange | undefine
 
 const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-// Nothing derives from when a key was seen where, or is accepted: writing that down is no new revision.
-const withoutBookkeeping = (keyring: Keyring) => ({
+// Nothing derives from when a key was seen where, or is accepted, nor from who has it: writing that down is no new
+// revision.
+const withoutBookkeeping = ({ namespaces: _, deselected: __, ...keyring }: Keyring) => ({
   ...keyring,
   keys: keyring.keys.map(({ servedSince: _, distributedAt: __, acceptedFrom: ___, ...key }) => key),
   revoked: keyring.revoked.map(({ kid }) => kid),
 });
+
+// When a key that a deselected namespace knows is to be revoked, or is refused by verifiers.
+function endOfExposed(keyring: Keyring, kid: string, policy: KeyPolicy): number | undefined {
+  const key = keyring.keys.find((candidate) => candidate.kid === kid);
+  if (key) return safeToRevokeAt(keyring, key, policy);
+  return keyring.revoked.find((one) => one.kid === kid)?.safeAt;
+}
 
 function nextInstant(keyring: Keyring, { policy, now }: Circumstances): number {
   const active = activeKey(keyring, now) as SigningKeyringKey;
@@ -203,6 +221,9 @@ function nextInstant(keyring: Keyring, { policy, now }: Circumstances): number {
     active.signUntil - policy.graceMs / 2,
     ...(committed ? [committed.activateAt] : []),
     ...keyring.keys.flatMap((key) => [ripeAt(key, policy), key.removeAt ?? now]),
+    ...keyring.deselected.flatMap(({ keyIDs }) =>
+      keyIDs.map((kid) => endOfExposed(keyring, kid, policy) ?? now),
+    ),
     // In time to put the promise off, while no server serves the key.
     ...keyring.keys.map(({ acceptedFrom = now }) => acceptedFrom - ripeningMs(policy)),
   ];

@@ -1,10 +1,10 @@
 import type { Algorithm } from '../../sidecar/contract/jwk.ts';
-import { type Keyring, type RevokedKey, uniteByKid, without } from './keyring.ts';
+import { type Keyring, type KeyringKey, type RevokedKey, uniteByKid, without } from './keyring.ts';
 import { type KeyPolicy, postponementMs, verifierStaleGraceMs } from './policy.ts';
 import { isServedSomewhere, type ServerObservation } from './servers.ts';
 
 /** How long a verifier goes on accepting a key that it fetched just before it was withdrawn. */
-const untilRefusedMs = (policy: KeyPolicy): number => policy.verifierCacheTTLMs + policy.maxAgeMs;
+export const untilRefusedMs = (policy: KeyPolicy): number => policy.verifierCacheTTLMs + policy.maxAgeMs;
 
 /** The record of a key that is revoked at `now`, with the times that verifiers need (milliseconds since the Unix epoch). */
 function revocationOf(
@@ -28,6 +28,17 @@ export function withRevocations(keyring: Keyring, when: { policy: KeyPolicy; now
   const gone = new Set([...records, ...keyring.revoked].map(({ kid }) => kid));
   const left = without(keyring, ({ kid }) => gone.has(kid));
   return records.length === 0 ? left : { ...left, revoked: [...keyring.revoked, ...records] };
+}
+
+/** The keyring without some of its keys, which are revoked. */
+export function withRevoked(
+  keyring: Keyring,
+  isRevoked: (key: KeyringKey) => boolean,
+  when: { policy: KeyPolicy; now: number },
+): Keyring {
+  const records = keyring.keys.filter(isRevoked).map((key) => revocationOf(key.kid, key.algorithm, when));
+  if (records.length === 0) return keyring;
+  return { ...without(keyring, isRevoked), revoked: [...keyring.revoked, ...records] };
 }
 
 /** While a server still gives a revoked key out, verifiers go on taking it up: they refuse it that much later. */

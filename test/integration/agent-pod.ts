@@ -7,11 +7,14 @@ import { type Bench, eventually } from './support.ts';
 const sample = join(import.meta.dirname, '../local/sample.yaml');
 
 /** Runs the sample's agent pod for an issuer of a bench's namespace; resolves with the sidecar's mint URL once it is ready. */
-export async function agentPod(bench: Bench, issuer: string, name = `agent-of-${issuer}`): Promise<string> {
+export async function agentPod(
+  bench: Pick<Bench, 'namespace' | 'kubectl' | 'client'>,
+  issuer: string,
+  name = `agent-of-${issuer}`,
+  label = `${bench.namespace}.${issuer}`,
+): Promise<string> {
   const text = await readFile(sample, 'utf8');
-  const pod = parseAllDocuments(text.replaceAll('default.sample', `${bench.namespace}.${issuer}`))
-    .at(-1)
-    ?.toJSON();
+  const pod = parseAllDocuments(text.replaceAll('default.sample', label)).at(-1)?.toJSON();
   pod.metadata = { ...pod.metadata, name, namespace: bench.namespace };
   await bench.kubectl.run(['apply', '-f', '-'], JSON.stringify(pod));
   return eventually(`pod ${name}`, async () => {

@@ -18,6 +18,7 @@ import {
   minute,
   objectNamed,
   objectsOf,
+  ownAgents,
   privateValues,
   t0,
   tracesOf,
@@ -207,7 +208,15 @@ describe('an object is ours', () => {
 
 describe('the keyring Secret', () => {
   const settle = (by = issuer, children = noChildren, now = t0) =>
-    settleKeyring({ client: api.client(), issuer: by, children, served: [], now });
+    settleKeyring({
+      client: api.client(),
+      issuer: by,
+      children,
+      agents: ownAgents,
+      watchedNamespaces: undefined,
+      served: [],
+      now,
+    });
   const { keyring: secret, configMap, agentSecret } = objectsOf(issuer, newer);
 
   test('is created before anything may derive from it', async () => {
@@ -316,6 +325,8 @@ describe('the end of an issuer', () => {
   const { keyring, configMap, agentSecret } = objectsOf(issuer, newer);
   const dying = (deletionPolicy: 'Retain' | 'Delete', uid = 'issuer-uid') =>
     issuerOf({ deletionPolicy }, undefined, { uid, deletionTimestamp: '2026-03-02T00:00:00Z' });
+  const end = (cached: MacpAuthIssuer, watchedNamespaces?: string[]) =>
+    finalize({ client: api.client(), issuer: cached, watchedNamespaces, now: t0 });
   // What the cache holds of an issuer that the server stores.
   const stored = (some: MacpAuthIssuer) => api.put(paths.issuer, some) as unknown as MacpAuthIssuer;
   const has = () => {
@@ -329,7 +340,7 @@ describe('the end of an issuer', () => {
     ['Delete', false],
   ] as const)('with %s takes the agent Secret away; the keyring stays: %j', async (policy, stays) => {
     has();
-    await finalize(api.client(), stored(dying(policy)), t0);
+    await end(stored(dying(policy)));
     expect(api.objects.has(paths.agentSecret)).toBe(false);
     expect(api.objects.has(paths.keyring)).toBe(stays);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
@@ -338,7 +349,7 @@ describe('the end of an issuer', () => {
   test('with Retain and a lost keyring rebuilds it from what agents hold, before that goes', async () => {
     api.put(paths.agentSecret, agentSecret);
     api.put(paths.configMap, configMap);
-    expect(await finalize(api.client(), stored(dying('Retain')), t0)).toBeUndefined();
+    expect(await end(stored(dying('Retain')))).toBeUndefined();
     const { data } = api.objects.get(paths.keyring) as unknown as { data: Record<string, string> };
     const text = Buffer.from(data['keyring.json'] ?? '', 'base64').toString();
     expect(decodeKeyring(text)).toMatchObject({
@@ -350,12 +361,12 @@ describe('the end of an issuer', () => {
   test('with Retain and a keyring that cannot be read keeps the agent Secret too, and says so', async () => {
     has();
     api.put(paths.keyring, { ...keyring, data: { 'keyring.json': 'e30=' } });
-    const event = await finalize(api.client(), stored(dying('Retain')), t0);
+    const event = await end(stored(dying('Retain')));
     expect(event).toMatchObject({ type: 'Warning', reason: 'AgentSecretRetained' });
     const left = api.objects.get(paths.agentSecret);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
     api.objects.delete(paths.issuer);
-    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left);
+    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, [left as KubeObject]);
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
 
@@ -366,7 +377,7 @@ describe('the end of an issuer', () => {
     api.put(paths.agentSecret, agentSecret);
     const there = stored(dying('Retain'));
     api.intercept = ({ method }) => (method === 'POST' ? failure(403, 'Forbidden', message) : undefined);
-    const result = await finalize(api.client(), there, t0).catch((error) => error.code);
+    const result = await end(there).catch((error) => error.code);
     expect(result).toBe(stays ? 403 : undefined);
     expect(api.objects.has(paths.agentSecret)).toBe(stays);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual(stays ? [finalizer] : []);
@@ -375,23 +386,19 @@ describe('the end of an issuer', () => {
   test("with Retain and a keyring that cannot be read leaves a stranger's Secret as it is", async () => {
     api.put(paths.keyring, { ...keyring, data: { 'keyring.json': 'e30=' } });
     const theirs = api.put(paths.agentSecret, { ...agentSecret, type: 'Opaque' });
-    await finalize(api.client(), stored(dying('Retain')), t0);
+    await end(stored(dying('Retain')));
     expect(api.objects.get(paths.agentSecret)).toEqual(theirs);
   });
 
   test('with Retain makes no keyring where there never was one', async () => {
-    await finalize(api.client(), stored(dying('Retain')), t0);
+    await end(stored(dying('Retain')));
     expect(api.objects.has(paths.keyring)).toBe(false);
   });
 
   test("leaves others' finalizers, and Secrets of strangers", async () => {
     api.put(paths.agentSecret, { ...agentSecret, type: 'Opaque' });
     const { metadata, ...rest } = dying('Delete');
-    await finalize(
-      api.client(),
-      stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs', finalizer] } }),
-      t0,
-    );
+    await end(stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs', finalizer] } }));
     expect(api.objects.has(paths.agentSecret)).toBe(true);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual(['theirs']);
   });
@@ -399,7 +406,7 @@ describe('the end of an issuer', () => {
   test('is not ours without our finalizer', async () => {
     has();
     const { metadata, ...rest } = dying('Delete');
-    await finalize(api.client(), stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs'] } }), t0);
+    await end(stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs'] } }));
     expect(writes()).toEqual([]);
   });
 
@@ -407,7 +414,7 @@ describe('the end of an issuer', () => {
     has();
     const issuerThere = stored(dying('Delete'));
     api.intercept = ({ method }) => (method === 'DELETE' ? failure(500, 'InternalError') : undefined);
-    await expect(finalize(api.client(), issuerThere, t0)).rejects.toMatchObject({ code: 500 });
+    await expect(end(issuerThere)).rejects.toMatchObject({ code: 500 });
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([finalizer]);
   });
 
@@ -418,7 +425,7 @@ describe('the end of an issuer', () => {
     };
     stored(issuerOf({ deletionPolicy: 'Delete' }, undefined, { uid: 'second' }));
     has();
-    await finalize(api.client(), cached, t0).catch(() => {});
+    await end(cached).catch(() => {});
     expect(api.objects.has(paths.keyring)).toBe(true);
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
@@ -427,19 +434,19 @@ describe('the end of an issuer', () => {
     const key = { namespace: 'team', name: 'demo' };
     const left = api.put(paths.agentSecret, agentSecret);
     stored(issuer);
-    await cleanUpAfter(api.client(), key, left);
+    await cleanUpAfter(api.client(), key, [left]);
     expect(api.objects.has(paths.agentSecret)).toBe(true);
     api.objects.delete(paths.issuer);
-    await cleanUpAfter(api.client(), key, left);
+    await cleanUpAfter(api.client(), key, [left]);
     expect(api.objects.has(paths.agentSecret)).toBe(false);
   });
 
   test.each([403, 500, 503])('is not concluded from the answer %i', async (code) => {
     const left = api.put(paths.agentSecret, agentSecret);
     api.intercept = ({ path }) => (path === paths.issuer ? failure(code, 'Whatever') : undefined);
-    await expect(cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left)).rejects.toMatchObject(
-      { code },
-    );
+    await expect(
+      cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, [left as KubeObject]),
+    ).rejects.toMatchObject({ code });
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
 
@@ -449,7 +456,9 @@ describe('the end of an issuer', () => {
   ])('is not concluded where the API server does not know the kind: %j', async (body) => {
     const left = api.put(paths.agentSecret, agentSecret);
     api.intercept = ({ path }) => (path === paths.issuer ? { code: 404, body } : undefined);
-    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left).catch(() => {});
+    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, [left as KubeObject]).catch(
+      () => {},
+    );
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
 });

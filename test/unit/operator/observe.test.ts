@@ -50,13 +50,13 @@ function has(issuer: MacpAuthIssuer, ...names: (keyof typeof objects)[]): void {
 }
 const observe = async (issuer: MacpAuthIssuer, children: Partial<Children> = {}) =>
   (await glanceAtKeyring(api.client(), issuer, { ...noChildren, ...children })) ??
-  (await observeKeyring(api.client(), issuer));
+  (await observeKeyring(api.client(), issuer, undefined));
 async function decide(issuer: MacpAuthIssuer, children: Partial<Children> = {}) {
   const at = ({ observed, traces }: KeyringObservation) =>
     planned({ policy: keyPolicy(issuer), observed, traces, now: t0 + minute });
   const glance = await glanceAtKeyring(api.client(), issuer, { ...noChildren, ...children });
   const quick = glance && at(glance);
-  return quick?.action === 'keep' ? quick : at(await observeKeyring(api.client(), issuer));
+  return quick?.action === 'keep' ? quick : at(await observeKeyring(api.client(), issuer, undefined));
 }
 
 describe('what decides about keys', () => {

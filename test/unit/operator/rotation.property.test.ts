@@ -58,10 +58,16 @@ const cluster = fc.oneof(
   }),
   fc.record({
     do: fc.constant('block' as const),
-    stage: fc.constantFrom('configMap' as const, 'agentSecret' as const, undefined, undefined),
+    stage: fc.constantFrom(
+      ...(['configMap', 'agentSecret', 'elsewhere', undefined, undefined, undefined] as const),
+    ),
   }),
   fc.record({ do: fc.constant('kill' as const), after: fc.constantFrom(...stages) }),
   fc.record({ do: fc.constantFrom('operatorDown' as const, 'operatorUp' as const, 'operatorUp' as const) }),
+);
+const selection = fc.oneof(
+  fc.record({ do: fc.constantFrom('select' as const, 'deselect' as const) }),
+  fc.record({ do: fc.constantFrom('select' as const, 'deselect' as const, 'loseElsewhere' as const) }),
 );
 const failover = fc.record({
   do: fc.constant('failover' as const),
@@ -123,6 +129,10 @@ describe('no verifier refuses a live token of a key that was never revoked', () 
     live([...ordinary, { weight: 2, arbitrary: revocation }], 15);
   });
 
+  test('through namespaces that are deselected and selected again', () => {
+    live([...ordinary, { weight: 3, arbitrary: selection }], 30);
+  });
+
   test('through lost keyrings', () => {
     live([...ordinary, { weight: 2, arbitrary: loss }], 15);
   });
@@ -136,7 +146,7 @@ describe('no verifier refuses a live token of a key that was never revoked', () 
   });
 
   test('through all of it at once', () => {
-    live([failover, revocation, loss, restore].map(rarely).concat(ordinary), 15);
+    live([failover, revocation, loss, restore, selection].map(rarely).concat(ordinary), 15);
   });
 });
 
