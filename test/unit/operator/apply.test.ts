@@ -2,9 +2,10 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { NameConflict, Superseded } from '../../../operator/api/errors.ts';
 import { annotations, finalizer, labels, type MacpAuthIssuer } from '../../../operator/api/names.ts';
 import { type Answers, applyChild, applyDerived } from '../../../operator/apply/children.ts';
-import { addFinalizer, cleanUpAfter, finalize } from '../../../operator/apply/finalize.ts';
+import { addFinalizer, cleanUpAfter, finalize, leaveNamespace } from '../../../operator/apply/finalize.ts';
 import { settleKeyring } from '../../../operator/apply/keyring.ts';
-import { isOurs } from '../../../operator/build/metadata.ts';
+import { agentSecret as secretFor } from '../../../operator/build/files.ts';
+import { isOurs, revisionOf } from '../../../operator/build/metadata.ts';
 import { serverService } from '../../../operator/build/server.ts';
 import { type KubeObject, type Resource, resources } from '../../../operator/cluster/resources.ts';
 import { noChildren } from '../../../operator/observe/world.ts';
@@ -125,6 +126,39 @@ describe('an object that derives from the keyring', () => {
     });
     await derive(newer, drifted);
     expect(api.objects.get(paths.configMap)?.data).toEqual(stored.data);
+  });
+
+  describe('in a namespace of others', () => {
+    const elsewhere = '/api/v1/namespaces/b/secrets/macp-auth.team.demo';
+    const write = (keyring: Keyring, observed?: KubeObject) =>
+      applyDerived({
+        ...request(resources.secrets, secretFor(issuer, 'b', keyring), observed),
+        keyringRevision: async () => revisionOf(api.objects.get(paths.keyring)),
+      });
+    const forge = (change: Partial<KubeObject>, annotation = '99999') => {
+      const { metadata, ...rest } = secretFor(issuer, 'b', older);
+      const annotated = { ...metadata, annotations: { [annotations.revision]: annotation } };
+      return api.put(elsewhere, { ...rest, metadata: annotated, ...change });
+    };
+
+    test('is written although somebody there named a revision that there never was', async () => {
+      api.put(paths.keyring, objectsOf(issuer, newer).keyring);
+      await write(newer, forge({}));
+      expect(revisionOf(api.objects.get(elsewhere))).toBe(5);
+    });
+
+    test('never goes back from a revision that the keyring proves', async () => {
+      api.put(paths.keyring, objectsOf(issuer, newer).keyring);
+      const stored = forge({}, '5');
+      await expect(write(older, stored)).rejects.toBeInstanceOf(Superseded);
+      expect(api.objects.get(elsewhere)).toEqual(stored);
+    });
+
+    test("of another type is a stranger's, whatever labels it has", async () => {
+      const stranger = forge({ type: 'Opaque' });
+      await expect(write(newer)).rejects.toBeInstanceOf(NameConflict);
+      expect(api.objects.get(elsewhere)).toEqual(stranger);
+    });
   });
 
   test("of a stranger is a conflict, and stays the stranger's", async () => {
@@ -344,6 +378,76 @@ describe('the end of an issuer', () => {
     expect(api.objects.has(paths.agentSecret)).toBe(false);
     expect(api.objects.has(paths.keyring)).toBe(stays);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+  });
+
+  describe('in other namespaces', () => {
+    const at = (namespace: string) => `/api/v1/namespaces/${namespace}/secrets/macp-auth.team.demo`;
+    const inAll = (namespaces: readonly string[], change: Partial<KubeObject> = {}) => {
+      for (const namespace of namespaces)
+        api.put(at(namespace), { ...secretFor(issuer, namespace, newer), ...change });
+    };
+
+    test.each([
+      ['all namespaces', undefined],
+      ['some', ['team', 'b', 'c', 'gone']],
+    ])('takes its Secrets away, for an operator for %s', async (_, watched) => {
+      has();
+      inAll(['b', 'c']);
+      const other = api.put(at('c').replace('demo', 'other'), {
+        ...secretFor(issuerOf({}, undefined, { name: 'other' }), 'c', newer),
+      });
+      await end(stored(dying('Retain')), watched);
+      expect([...api.objects.keys()].filter((path) => path.endsWith('macp-auth.team.demo'))).toEqual([]);
+      expect(api.objects.get(at('c').replace('demo', 'other'))).toEqual(other);
+    });
+
+    test.each(['list', 'DELETE'])('is not held up by one where it may not %s', async (verb) => {
+      has();
+      inAll(['b', 'c']);
+      api.intercept = ({ method, path }) => {
+        const isForbidden = method === verb || (verb === 'list' && path.endsWith('/secrets'));
+        return isForbidden && path.startsWith('/api/v1/namespaces/b/')
+          ? failure(403, 'Forbidden')
+          : undefined;
+      };
+      await end(stored(dying('Retain')), ['team', 'b', 'c']);
+      expect([at('team'), at('b'), at('c')].map((path) => api.objects.has(path))).toEqual([
+        false,
+        true,
+        false,
+      ]);
+      expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+    });
+
+    test('leaves the Secrets of strangers', async () => {
+      has();
+      inAll(['b'], { type: 'Opaque' });
+      await end(stored(dying('Retain')));
+      expect(api.objects.has(at('b'))).toBe(true);
+    });
+
+    test('keeps theirs where the keyring is not whole and its own namespace has none', async () => {
+      inAll(['b', 'c']);
+      api.put(paths.keyring, { ...keyring, data: { 'keyring.json': 'e30=' } });
+      expect(await end(stored(dying('Retain')))).toMatchObject({ reason: 'AgentSecretRetained' });
+      const left = [at('b'), at('c')].map((path) => api.objects.get(path) as KubeObject);
+      api.objects.delete(paths.issuer);
+      await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left);
+      expect(left.map(({ metadata }) => api.objects.has(at(metadata.namespace)))).toEqual([true, true]);
+    });
+
+    test('comes before its own where its namespace goes, without waiting to be deleted itself', async () => {
+      has();
+      inAll(['b']);
+      const there = stored(issuer);
+      await leaveNamespace({ client: api.client(), issuer: there, watchedNamespaces: undefined });
+      expect(api.objects.has(at('b'))).toBe(false);
+      expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+      const before = writes().length;
+      const left = api.objects.get(paths.issuer) as unknown as MacpAuthIssuer;
+      await leaveNamespace({ client: api.client(), issuer: left, watchedNamespaces: undefined });
+      expect(writes()).toHaveLength(before);
+    });
   });
 
   test('with Retain and a lost keyring rebuilds it from what agents hold, before that goes', async () => {
