@@ -1,4 +1,4 @@
-import { describe, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { KeyPolicy } from '../../../operator/plan/policy.ts';
 import { day, hour, minute, Simulation, type Step, second, stages, victims } from './simulation.ts';
@@ -148,6 +148,24 @@ describe('no verifier refuses a live token of a key that was never revoked', () 
   test('through all of it at once', () => {
     live([failover, revocation, loss, restore, selection].map(rarely).concat(ordinary), 15);
   });
+});
+
+test('a key that a deselected namespace knew is revoked, whoever was away meanwhile', () => {
+  const simulation = new Simulation();
+  simulation.happen({ do: 'advance', ms: hour });
+  simulation.happen({ do: 'operatorDown' });
+  simulation.happen({ do: 'deselect' });
+  simulation.happen({ do: 'loseElsewhere' });
+  simulation.happen({ do: 'advance', ms: hour });
+  simulation.happen({ do: 'kill', after: 'keyring' });
+  simulation.happen({ do: 'operatorUp' });
+  simulation.happen({ do: 'advance', ms: hour });
+  expect(simulation.revocations).toBe(0);
+  simulation.happen({ do: 'advance', ms: hour });
+  expect(simulation.revocations).toBe(1);
+  simulation.happen({ do: 'advance', ms: 10 * day });
+  expect(simulation.revocations).toBe(1);
+  expect(simulation.keyring).toMatchObject({ keyring: { namespaces: [], deselected: [] } });
 });
 
 describe('whatever clocks say', () => {
