@@ -121,9 +121,15 @@ async function run(config: Config): Promise<void> {
       const namespace = await client.find(resources.namespaces, undefined, ownNamespace);
       if (namespace?.metadata.deletionTimestamp === undefined) return;
       const issuers = world.issuers().filter(({ metadata }) => metadata.namespace === ownNamespace);
-      await Promise.all(issuers.map((issuer) => leaveNamespace({ client, issuer, watchedNamespaces })));
+      await Promise.all(
+        issuers.map((issuer) =>
+          leaveNamespace({ client, issuer, watchedNamespaces }).catch((error) =>
+            log.warn({ issuer: issuer.metadata.name, reason: briefly(error) }, 'the issuer was not let go'),
+          ),
+        ),
+      );
     } catch (error) {
-      log.warn({ reason: briefly(error) }, 'the issuers beside the operator were not let go');
+      log.warn({ reason: briefly(error) }, 'whether its namespace goes could not be read');
     }
   }
 

@@ -103,7 +103,7 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     ...context,
     issuer,
     children,
-    agentSecrets: world.agentSecrets(key),
+    agentSecrets: new Map(world.agentSecrets(key).map((secret) => [secret.metadata.namespace, secret])),
     selection: agents,
     keyring,
   });

@@ -26,8 +26,8 @@ export interface DistributeRequest {
   answers: Answers;
   issuer: MacpAuthIssuer;
   children: Children;
-  /** The agent Secrets in the cache, the one in the issuer's own namespace among them. */
-  agentSecrets: readonly KubeObject[];
+  /** The agent Secrets in the cache, by namespace. */
+  agentSecrets: ReadonlyMap<string, KubeObject>;
   selection: Selection;
   keyring: KeyringOutcome;
   /** Namespaces, by {@link cleanKey}, that were seen to have no agent Secret since they were deselected. */
@@ -134,9 +134,7 @@ async function write(
   isPublished = false,
 ): Promise<void> {
   const isOwn = namespace === issuer.metadata.namespace;
-  const observed = isOwn
-    ? children.agentSecret
-    : agentSecrets.find(({ metadata }) => metadata.namespace === namespace);
+  const observed = isOwn ? children.agentSecret : agentSecrets.get(namespace);
   const isWritten = await applyDerived({
     client,
     issuer,
@@ -164,7 +162,7 @@ async function writeElsewhere(
     await write(request, namespace, keyring);
   } catch (error) {
     if (!(error instanceof Superseded)) throw error;
-    await write({ ...request, agentSecrets: [] }, namespace, keyring);
+    await write({ ...request, agentSecrets: new Map() }, namespace, keyring);
   }
 }
 
@@ -179,14 +177,15 @@ async function takeAway(request: DistributeRequest, keyring: Keyring): Promise<v
   for (const namespace of listed) clean.delete(cleanKey(issuer, namespace));
   const unselected = new Set(selection.unselected);
   const isLeft = (namespace: string) => unselected.has(namespace) && !listed.has(namespace);
-  const seen = agentSecrets.filter(({ metadata }) => isLeft(metadata.namespace));
+  // One that lingers was deleted already: somebody there has put a finalizer on it.
+  const seen = [...agentSecrets.values()].filter(
+    ({ metadata }) => isLeft(metadata.namespace) && metadata.deletionTimestamp === undefined,
+  );
   const unseen = keyring.deselected
     .map(({ namespace }) => namespace)
     .filter(
       (namespace) =>
-        isLeft(namespace) &&
-        !clean.has(cleanKey(issuer, namespace)) &&
-        seen.every(({ metadata }) => metadata.namespace !== namespace),
+        isLeft(namespace) && !clean.has(cleanKey(issuer, namespace)) && !agentSecrets.has(namespace),
     );
   const remove = async (namespace: string, find: () => Promise<KubeObject | undefined>) => {
     try {

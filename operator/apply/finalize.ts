@@ -74,10 +74,12 @@ export async function finalize(request: FinalizeRequest): Promise<IssuerEvent | 
  */
 export async function leaveNamespace({
   client,
-  issuer,
+  issuer: cached,
   watchedNamespaces,
 }: Omit<FinalizeRequest, 'now'>): Promise<void> {
-  if (!issuer.metadata.finalizers?.includes(finalizer)) return;
+  const { namespace, name } = cached.metadata;
+  const issuer = await client.find<MacpAuthIssuer>(resources.issuers, namespace, name);
+  if (!issuer?.metadata.finalizers?.includes(finalizer)) return;
   const secrets = await listAgentSecrets(client, issuer.metadata, watchedNamespaces);
   await deleteSecrets(client, issuer.metadata.namespace, secrets);
   await removeFinalizer(client, issuer);

@@ -36,8 +36,12 @@ describe('keys in other namespaces', () => {
   let kubeconfigPath: string;
   let operator: OperatorProcess;
 
-  const start = (flags: readonly string[] = ['--trusted-namespaces', 'platform']) =>
+  const start = (
+    flags: readonly string[] = ['--trusted-namespaces', 'platform'],
+    env: Record<string, string> = {},
+  ) =>
     startOperator({
+      env,
       kubeconfigPath,
       logFile: join(dir, 'operator.log'),
       flags: ['--sidecar-image', sidecarImage, ...flags],
@@ -380,5 +384,23 @@ describe('keys in other namespaces', () => {
     expect(await holders('lime', 'passing')).toEqual(['lime-1', 'passing']);
     await kubectl.run(['delete', 'namespace', 'passing', '--timeout=60s']);
     await eventually('no Secret left', async () => (await holders('lime', 'passing')).length === 0);
+  }, 120_000);
+
+  test('go with the namespace of the operator itself, although nobody is left to let its issuers go', async () => {
+    await operator.stop();
+    await namespace('home', {});
+    // The issuers beside it are trusted without being named.
+    operator = start([], { POD_NAMESPACE: 'home' });
+    await namespace('olive-1', { team: 'olive' });
+    await apply('olive', inTeam('olive'), 'home');
+    await until('olive', 'Ready', 'Ready', 'home');
+    expect(await holders('olive', 'home')).toEqual(['home', 'olive-1']);
+    operator.signal('SIGSTOP');
+    await kubectl.run(['delete', 'namespace', 'home', '--wait=false']);
+    operator.signal('SIGTERM');
+    operator.signal('SIGCONT');
+    expect(await operator.ended).toBe(0);
+    await kubectl.run(['wait', '--for=delete', 'namespace/home', '--timeout=60s']);
+    expect(await holders('olive', 'home')).toEqual([]);
   }, 120_000);
 });
