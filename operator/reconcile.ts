@@ -84,7 +84,7 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   const children = world.children(key);
   const ready = children.serverPods.filter(isReady);
   const served = await Promise.all(ready.map(context.askPod));
-  const agents = observeAgents(world, issuer, context.trustedNamespaces);
+  const agents = observeAgents(world, issuer, context.trustedNamespaces, watchedNamespaces);
   const keyring = await settleKeyring({
     client,
     issuer,

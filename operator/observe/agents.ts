@@ -22,6 +22,7 @@ export function observeAgents(
   world: World,
   issuer: MacpAuthIssuer,
   trustedNamespaces: readonly string[],
+  watched: readonly string[] | undefined,
 ): AgentNamespaces {
   const { namespace } = issuer.metadata;
   const selector = isTrusted(issuer, trustedNamespaces) ? issuer.spec.agents?.namespaceSelector : undefined;
@@ -31,6 +32,7 @@ export function observeAgents(
   return {
     ...selectNamespaces(namespace, selector, world.namespaces()),
     held: others.map((secret) => ({ namespace: secret.metadata.namespace, keys: readDistributed(secret) })),
+    ...(watched && { watched }),
   };
 }
 

@@ -9,6 +9,8 @@ import type { Selection } from './selection.ts';
 export interface AgentNamespaces extends Selection {
   /** The signing keys that agent Secrets of this issuer hold, by namespace. */
   held: readonly { namespace: string; keys: readonly SigningKey[] }[];
+  /** The namespaces that the operator works in; undefined: all. What others were given it can no longer keep in step. */
+  watched?: readonly string[];
 }
 
 /**
@@ -46,13 +48,13 @@ export function withNamespaces(
   keyring: Keyring,
   { agents, now }: { agents: AgentNamespaces; now: number },
 ): Keyring {
-  const { selected, unknown, held } = agents;
+  const { selected, unknown, held, watched } = agents;
   const unselected = new Set(agents.unselected);
   const unsure = new Set(unknown === 'all' ? keyring.namespaces : unknown);
   // Every key that ever was handed out: a namespace may have kept what it has had.
   const handedOut = keyring.keys.filter((key) => !isSpare(key)).map(({ kid }) => kid);
   const left = keyring.namespaces
-    .filter((namespace) => unselected.has(namespace))
+    .filter((namespace) => unselected.has(namespace) || watched?.includes(namespace) === false)
     .map((namespace) => ({ namespace, since: now, keyIDs: handedOut }));
   const strays = held
     .filter(({ namespace }) => unselected.has(namespace) && !keyring.namespaces.includes(namespace))

@@ -123,6 +123,12 @@ describe('a namespace that is deselected', () => {
     expect(committedKey(after, now)).toBeUndefined();
   });
 
+  test('is also one that the operator no longer works in', () => {
+    const { keyring: after } = at(now, keyring, { agents: { selected: ['b'], watched: ['team', 'b'] } });
+    expect(after.namespaces).toEqual(['b']);
+    expect(after.deselected).toMatchObject([{ namespace: 'a' }]);
+  });
+
   test('while a switch is on knows both keys, and the third takes over', () => {
     const committed = ripe({ activateAt: now + minute, signUntil: now + 37 * day, maxTTLMs: hour });
     const both = keyringOf({ keys: [active(), committed, ripe(), ripe()], namespaces: ['a'] });

@@ -130,7 +130,7 @@ describe('no verifier refuses a live token of a key that was never revoked', () 
   });
 
   test('through namespaces that are deselected and selected again', () => {
-    live([...ordinary, { weight: 3, arbitrary: selection }], 30);
+    live([...ordinary, { weight: 3, arbitrary: selection }], 15);
   });
 
   test('through lost keyrings', () => {
