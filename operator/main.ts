@@ -3,8 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { pino } from 'pino';
 import { Superseded } from './api/errors.ts';
-import { ApiClient } from './cluster/client.ts';
+import { leaveNamespace } from './apply/finalize.ts';
+import { ApiClient, briefly } from './cluster/client.ts';
+import { createLimiter } from './cluster/limiter.ts';
 import { WorkQueue } from './cluster/queue.ts';
+import { resources } from './cluster/resources.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { createMetrics } from './metrics.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
@@ -14,6 +17,10 @@ import { type Context, reconcile } from './reconcile.ts';
 import { serve } from './serve.ts';
 
 const concurrency = 8;
+/** How many namespaces are written to at a time. */
+const namespacesAtATime = 16;
+/** How long the operator takes to let issuers go at its own end. */
+const leavingMs = 5_000;
 /** How long the caches may take before work begins without those that cannot be filled. */
 const syncPatienceMs = 10_000;
 
@@ -72,6 +79,10 @@ async function run(config: Config): Promise<void> {
     world,
     askPod,
     sidecarImage: config.sidecarImage,
+    watchedNamespaces: config.namespaces,
+    trustedNamespaces: config.trustedNamespaces,
+    clean: new Set(),
+    limit: createLimiter(namespacesAtATime),
     answers: new Map(),
     untold: new Set(),
     now: Date.now,
@@ -103,11 +114,32 @@ async function run(config: Config): Promise<void> {
     },
   });
 
+  // Once it has ended, nobody lets issuers go that lie in the same namespace, and that could never end.
+  async function leave(): Promise<void> {
+    const { ownNamespace, namespaces: watchedNamespaces } = config;
+    if (ownNamespace === undefined) return;
+    try {
+      const namespace = await client.find(resources.namespaces, undefined, ownNamespace);
+      if (namespace?.metadata.deletionTimestamp === undefined) return;
+      const issuers = world.issuers().filter(({ metadata }) => metadata.namespace === ownNamespace);
+      await Promise.all(
+        issuers.map((issuer) =>
+          leaveNamespace({ client, issuer, watchedNamespaces }).catch((error) =>
+            log.warn({ issuer: issuer.metadata.name, reason: briefly(error) }, 'the issuer was not let go'),
+          ),
+        ),
+      );
+    } catch (error) {
+      log.warn({ reason: briefly(error) }, 'whether its namespace goes could not be read');
+    }
+  }
+
   const stop = async (name: NodeJS.Signals) => {
     if (signal.aborted) return;
     log.info({ signal: name }, 'stopping');
     stopping.abort();
     await queue.stop();
+    await Promise.race([leave(), sleep(leavingMs, undefined, { ref: false })]);
     server.closeAllConnections();
     server.close();
   };
@@ -117,6 +149,7 @@ async function run(config: Config): Promise<void> {
   log.info(
     {
       namespaces: config.namespaces ?? 'all',
+      trustedNamespaces: config.trustedNamespaces,
       healthPort: (server.address() as AddressInfo).port,
       probe: config.probe,
     },

@@ -91,6 +91,43 @@ export interface MacpAuthIssuerSpec {
    */
   deletionPolicy: 'Retain' | 'Delete';
   /**
+   * Who gets this issuer's keys.
+   */
+  agents?: {
+    /**
+     * The namespaces, by their labels, whose agents get signing keys, in one Secret macp-auth.<namespace of the issuer>.<name> each. Absent, the issuer's own namespace alone does; {} selects all. The issuer's own is always among them, and namespaces whose names begin with kube- never are. It works for issuers in the namespaces that the operator trusts (--trusted-namespaces). Taking a namespace out again replaces the keys that it knows, and revokes them.
+     */
+    namespaceSelector?: {
+      /**
+       * Labels that a namespace must have, all of them.
+       */
+      matchLabels?: {
+        [k: string]: string;
+      };
+      /**
+       * Requirements that a namespace's labels must meet, all of them.
+       *
+       * @maxItems 32
+       */
+      matchExpressions?: {
+        /**
+         * The label's key.
+         */
+        key: string;
+        /**
+         * How values are compared. Without the label, NotIn holds too.
+         */
+        operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
+        /**
+         * Values for In and NotIn.
+         *
+         * @maxItems 256
+         */
+        values?: string[];
+      }[];
+    };
+  };
+  /**
    * The Deployment and Service that publish the JWKS.
    */
   server: {
@@ -211,6 +248,10 @@ export interface MacpAuthIssuerStatus {
    * The URL for MACP_AUTH_JWKS_URL of the runtime.
    */
   jwksURL?: string;
+  /**
+   * The number of namespaces whose agent Secret holds the current keys.
+   */
+  namespaces?: number;
   /**
    * The `kid` of the key that signs.
    */

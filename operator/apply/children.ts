@@ -15,6 +15,11 @@ export interface ApplyRequest {
   /** The object in the cache, which may lag or lack it. */
   observed: KubeObject | undefined;
   answers: Answers;
+  /**
+   * Tells the keyring's revision now. For an object in a namespace of others, who could name any revision: only the
+   * keyring proves that there is a newer one.
+   */
+  keyringRevision?: () => Promise<number>;
 }
 
 /**
@@ -81,7 +86,8 @@ export async function applyDerived(request: ApplyRequest): Promise<string | unde
   if (!current) throw new Superseded(`${resource.kind} ${name} went away meanwhile`);
   refuseForeign(current, desired, issuer);
   if (isSettled(request, current, desired)) return undefined;
-  if (revisionOf(current) > revisionOf(desired)) {
+  const revision = revisionOf(desired);
+  if (revisionOf(current) > revision && ((await request.keyringRevision?.()) ?? Infinity) > revision) {
     throw new Superseded(`${resource.kind} ${name} derives from a newer keyring`);
   }
   try {

@@ -6,6 +6,7 @@ import { type ApiClient, briefly, isStatus } from '../cluster/client.ts';
 import { resources } from '../cluster/resources.ts';
 import { glanceAtKeyring, type KeyringObservation, keyPolicy, observeKeyring } from '../observe/keyring.ts';
 import type { Children } from '../observe/world.ts';
+import type { AgentNamespaces } from '../plan/agents.ts';
 import { generateKey } from '../plan/generate.ts';
 import { type Keyring, type NewKey, publicKeys, type RevokedKey } from '../plan/keyring.ts';
 import { type KeyringChange, type Plan, plan } from '../plan/planner.ts';
@@ -40,6 +41,9 @@ interface SettleRequest {
   client: ApiClient;
   issuer: MacpAuthIssuer;
   children: Children;
+  agents: AgentNamespaces;
+  /** The namespaces that the operator works in; undefined: all. */
+  watchedNamespaces: readonly string[] | undefined;
   now: number;
 }
 
@@ -49,12 +53,12 @@ interface SettleRequest {
  * @throws Superseded when another operator wrote it meanwhile
  */
 export async function settleKeyring(request: SettleRequest): Promise<KeyringOutcome> {
-  const { client, issuer, children } = request;
+  const { client, issuer, children, watchedNamespaces } = request;
   try {
     const glance = await glanceAtKeyring(client, issuer, children);
     const settled = glance && !glance.foreign && planFor(request, glance, []);
     if (settled && settled.action === 'keep') return current(settled, []);
-    const observation = await observeKeyring(client, issuer);
+    const observation = await observeKeyring(client, issuer, watchedNamespaces);
     if (observation.foreign) return nameConflict(issuer);
     const waits = observation.observed.state === 'absent' && observation.traces.distributed.length === 0;
     if (observation.predecessorLingers && waits) return waitForCollector();
@@ -85,13 +89,13 @@ const current = (decision: Extract<Plan, { keyring: Keyring }>, events: IssuerEv
 });
 
 function planFor(
-  { issuer, served, now }: SettleRequest,
+  { issuer, served, agents, now }: SettleRequest,
   { observed, traces, imported }: KeyringObservation,
   newKeys: readonly NewKey[],
 ): Plan {
   const servers = observeServers(served, observed.state === 'present' ? observed.keyring : undefined);
   const policy = keyPolicy(issuer);
-  return plan({ policy, observed, traces, servers, now, newKeys, ...(imported && { imported }) });
+  return plan({ policy, observed, traces, servers, agents, now, newKeys, ...(imported && { imported }) });
 }
 
 // Keys are made only once the plan is known to need them: RSA keys take long.
@@ -182,7 +186,7 @@ function changeEvents(change: KeyringChange, keyring: Keyring): IssuerEvent[] {
         {
           type: 'Warning',
           reason: change,
-          note: `the keyring Secret was gone and was rebuilt from the agent Secret; ${kids}`,
+          note: `the keyring Secret was gone and was rebuilt from what agents hold; ${kids}`,
         },
       ];
     case 'KeyringReplaced':

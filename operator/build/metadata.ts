@@ -34,13 +34,14 @@ export function revisionOf(object: KubeObject | undefined): number {
   return /^[1-9][0-9]{0,11}$/.test(text) ? Number(text) : 0;
 }
 
-/** Whether an object is this issuer's: by its label, its owner, or the type of Secret that only we make. */
+/** Whether an object is this issuer's: by the type of Secret that only we make, or else by its label or owner. */
 export function isOurs(
   current: KubeObject,
   desired: { [member: string]: unknown },
   issuer: MacpAuthIssuer,
 ): boolean {
+  // Anybody may put a label on a Secret, but its type says what it was made as.
+  if (desired.type !== undefined) return current.type === desired.type;
   if (current.metadata.labels?.[labels.issuer] === issuerLabel(issuer.metadata)) return true;
-  if (current.metadata.ownerReferences?.some(({ uid }) => uid === issuer.metadata.uid)) return true;
-  return desired.type !== undefined && current.type === desired.type;
+  return current.metadata.ownerReferences?.some(({ uid }) => uid === issuer.metadata.uid) ?? false;
 }

@@ -8,7 +8,7 @@ import { type KubeObject, type Resource, resourcePath } from './resources.ts';
 export interface InformerOptions {
   client: ApiClient;
   resource: Resource;
-  /** Undefined: all namespaces. */
+  /** Undefined: all namespaces, or a kind that is in none. */
   namespace: string | undefined;
   labelSelector?: string;
   /** Called with each object that came, changed (from `before`) or went. Must not throw; it should only enqueue. */
@@ -19,7 +19,7 @@ export interface InformerOptions {
 
 /** A local, eventually consistent copy of a collection. */
 export interface Informer<T = KubeObject> {
-  get(namespace: string, name: string): T | undefined;
+  get(namespace: string | undefined, name: string): T | undefined;
   list(): T[];
   /** Whether the collection was ever listed whole; before that, a missing object means nothing. */
   synced(): boolean;

@@ -17,6 +17,8 @@ export const reasons = {
   Accepted: {
     Accepted: 'ok',
     NameTooLong: 'problem',
+    NamespaceSelectorNotAllowed: 'problem',
+    NamespaceNotWatched: 'problem',
     UnknownRevokedKey: 'warning',
     FinalizerFailed: 'problem',
     DeletionBlocked: 'problem',
@@ -72,6 +74,12 @@ export const reasons = {
     NameConflict: 'problem',
     WriteFailed: 'problem',
     KeyringNotReady: 'wait',
+  },
+  /** No namespace that is not selected knows a key that verifiers accept. */
+  KeysConfined: {
+    KeysConfined: 'ok',
+    DeselectedNamespaceCanMint: 'info',
+    KeyringNotReady: 'info',
   },
 } as const;
 

@@ -1,6 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { objectNames } from '../../operator/api/names.ts';
+import type { KubeObject } from '../../operator/cluster/resources.ts';
 import { type Bench, openBench } from '../integration/support.ts';
+
+// Since when a key is served is written down as servers come up: the keys themselves are what must stay.
+function keysIn(secret: KubeObject | undefined): { kid: string; privateKey: object }[] {
+  const data = secret?.data as Record<string, string> | undefined;
+  const { keys } = JSON.parse(Buffer.from(data?.['keyring.json'] ?? '', 'base64').toString());
+  return keys.map(({ kid, privateKey }: { kid: string; privateKey: object }) => ({ kid, privateKey }));
+}
 
 describe('an operator that is killed', () => {
   let bench: Bench;
@@ -29,7 +37,7 @@ describe('an operator that is killed', () => {
       const next = bench.operator();
       const issuer = await bench.ready(name);
       const after = await bench.secret(keyring);
-      if (atDeath) expect(after?.data).toEqual(atDeath.data);
+      if (atDeath) expect(keysIn(after)).toEqual(keysIn(atDeath));
       expect(issuer.status?.keys?.map(({ state }) => state).sort()).toEqual(['Active', 'Next', 'Next']);
       expect((await bench.published(name)).sort()).toEqual(bench.keyIDs(issuer).sort());
       expect((await bench.agentFiles(name)).keys.map(({ kid }) => kid)).toEqual([issuer.status?.activeKeyID]);
