@@ -36,7 +36,7 @@ function errorHandler({ log, metrics }: Context): ErrorRequestHandler {
     // Not the error itself: body-parser puts the body on it.
     if (reason === 'internal_error') log.error({ event: 'failure', name, message }, 'a request failed');
     else log.info({ event: 'refusal', reason }, 'refused');
-    refuse(response, reason);
+    refuse(response, { refused: reason });
   };
 }
 

@@ -16,7 +16,7 @@ export function tokensHandler(context: Context): RequestHandler {
   function refuseAndTell(response: Response, reason: RefusalCode, sender: unknown): void {
     metrics.refused(reason);
     log.info({ event: 'refusal', reason, ...(typeof sender === 'string' && { sender }) }, 'refused');
-    refuse(response, reason);
+    refuse(response, { refused: reason });
   }
 
   return async (request, response) => {
