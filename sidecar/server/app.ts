@@ -2,7 +2,7 @@ import express, { type ErrorRequestHandler, type Express } from 'express';
 import { type RefusalCode, refuse } from '../mint/refusals.ts';
 import type { Context } from './context.ts';
 import { jwksHandler } from './jwks.ts';
-import { tokensHandler } from './tokens.ts';
+import { tokensHandlers } from './tokens.ts';
 
 /**
  * The service itself: the routes of the reference service, of which a program that only publishes has no
@@ -18,7 +18,7 @@ export function createApp(context: Context): Express {
     response.json({ ok: true });
   });
   app.get('/.well-known/jwks.json', jwksHandler(context));
-  if (mints) app.post('/tokens', tokensHandler(context));
+  if (mints) app.post('/tokens', ...tokensHandlers(context));
   app.use(errorHandler(context));
   return app;
 }
