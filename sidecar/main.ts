@@ -1,3 +1,4 @@
+import { createAudit } from './audit.ts';
 import { signerAt } from './contract/signer.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { aloneMaterial } from './keys/alone.ts';
@@ -35,7 +36,8 @@ async function run(): Promise<void> {
   // Also without requests: an end that comes near must show before the first agent meets it.
   setInterval(checkSigner, signerCheckMilliseconds).unref();
 
-  const app = createApp({ material, now: Date.now, signerChosen, workload, log, metrics });
+  const audit = createAudit(log, workload);
+  const app = createApp({ material, now: Date.now, signerChosen, workload, audit, metrics });
   const main = await listen(app, environment.main, { port: 'PORT', address: 'MACP_AUTH_BIND_ADDRESS' });
   listeners.push(main);
   log.info({ event: 'listening', ...main.address }, 'listening');

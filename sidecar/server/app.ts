@@ -24,19 +24,17 @@ export function createApp(context: Context): Express {
 }
 
 // Four parameters, or Express does not take it for an error handler.
-function errorHandler({ log, metrics }: Context): ErrorRequestHandler {
+function errorHandler({ audit, metrics }: Context): ErrorRequestHandler {
   return (error: unknown, _request, response, next) => {
     if (response.headersSent) {
       next(error);
       return;
     }
-    const reason = refusalOf(error);
-    metrics.refused(reason);
-    const { name, message } = error instanceof Error ? error : { name: typeof error, message: '' };
-    // Not the error itself: body-parser puts the body on it.
-    if (reason === 'internal_error') log.error({ event: 'failure', name, message }, 'a request failed');
-    else log.info({ event: 'refusal', reason }, 'refused');
-    refuse(response, { refused: reason });
+    const refused = refusalOf(error);
+    metrics.refused(refused);
+    if (refused === 'internal_error') audit.failed(error);
+    else audit.refused({ refused });
+    refuse(response, { refused });
   };
 }
 

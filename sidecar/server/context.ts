@@ -1,7 +1,7 @@
+import type { Audit } from '../audit.ts';
 import type { SignerChoice } from '../contract/signer.ts';
 import type { SigningKey } from '../keys/key.ts';
 import type { Material } from '../keys/material.ts';
-import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Workload } from '../mint/grant.ts';
 
@@ -15,6 +15,6 @@ export interface Context {
   signerChosen(choice: SignerChoice<SigningKey>): void;
   /** For whom tokens are minted, as far as it is known. */
   workload: Workload;
-  log: Log;
+  audit: Audit;
   metrics: Metrics;
 }

@@ -21,15 +21,14 @@ interface Validated {
 
 /**
  * Answers `POST /tokens`, step by step: validate, count, sign and answer. Each mint and each refusal is one line of
- * the log, which holds what the token says but never the token. Only what is granted counts as a mint, so that a caller's mistakes do not cost the others.
+ * the audit log. Only what is granted counts as a mint, so that a caller's mistakes do not cost the others.
  */
 export function tokensHandlers(context: Context): RequestHandler[] {
-  const { log, metrics } = context;
+  const { audit, metrics } = context;
 
   function refuseAndTell(response: Response, refusal: Refusal, sender: unknown): void {
     metrics.refused(refusal.refused);
-    const reason = refusal.refused;
-    log.info({ event: 'refusal', reason, ...(typeof sender === 'string' && { sender }) }, 'refused');
+    audit.refused(refusal, sender);
     refuse(response, refusal);
   }
 
@@ -70,7 +69,7 @@ export function tokensHandlers(context: Context): RequestHandler[] {
     const token = await signToken(claims, choice.key);
 
     metrics.minted(choice.key.alg, (performance.now() - started) / 1000);
-    log.info({ event: 'mint', sender, kid: choice.key.kid, jti: claims.jti, ttlSeconds, scopes }, 'minted');
+    audit.minted({ sender, kid: choice.key.kid, jti: claims.jti, ttlSeconds, scopes });
     // A token is a secret of its caller (RFC 6749 section 5.1 asks the same of its tokens).
     response.set('Cache-Control', 'no-store');
     response.json({ token, sender, expires_in_seconds: ttlSeconds });
