@@ -126,6 +126,67 @@ export interface MacpAuthIssuerSpec {
         values?: string[];
       }[];
     };
+    /**
+     * What the sidecar of a pod may put into a token, by the pod's namespace and ServiceAccount: the first grant that matches holds, and where none does every mint is refused. Absent, a caller may ask for any sender and any scopes.
+     *
+     * @minItems 1
+     * @maxItems 64
+     */
+    grants?: {
+      /**
+       * The ServiceAccounts of pods that it is for. Absent, every one.
+       *
+       * @minItems 1
+       * @maxItems 32
+       */
+      serviceAccounts?: string[];
+      /**
+       * The namespaces of pods that it is for. Absent, every one that has this issuer's agents.
+       *
+       * @minItems 1
+       * @maxItems 32
+       */
+      namespaces?: string[];
+      /**
+       * The `sub` of every token, in which {namespace} and {serviceAccount} stand for those of the pod, such as agent://{namespace}/{serviceAccount}. A request may leave its sender out then, and one for another is refused. Absent, the request names any.
+       */
+      sender?: string;
+      /**
+       * The most that `macp_scopes` of a token may say. A request for less gets less, one for more is refused, and what it leaves out is as here. Absent, as an empty object.
+       */
+      scopes?: {
+        /**
+         * Whether the agent may start sessions. Absent, it may not.
+         */
+        can_start_sessions?: boolean;
+        /**
+         * Whether the agent may register modes. Absent, it may not.
+         */
+        can_manage_mode_registry?: boolean;
+        /**
+         * Whether the agent may see sessions in which it takes no part. Absent, it may not.
+         */
+        is_observer?: boolean;
+        /**
+         * The modes in which the agent may take part. Absent, every one; empty, none.
+         *
+         * @maxItems 32
+         */
+        allowed_modes?: string[];
+        /**
+         * How many sessions the agent may have open. Absent, any number.
+         */
+        max_open_sessions?: number;
+      };
+      /**
+       * The longest lifetime of a token. A request for more is refused, and the default lifetime is cut to it. Absent, spec.ttl.max, to which a request for more is cut. A Go duration.
+       */
+      maxTTL?: string;
+      /**
+       * How many tokens each sidecar may mint in a minute. Absent, any number.
+       */
+      mintsPerMinute?: number;
+    }[];
   };
   /**
    * The Deployment and Service that publish the JWKS.

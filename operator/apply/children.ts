@@ -62,7 +62,8 @@ export async function applyChild(request: ApplyRequest): Promise<void> {
  * As {@link applyChild}, for an object that derives from the keyring: it is created by POST and updated with its
  * resourceVersion, and never goes back to a lower revision, so that a paused operator cannot undo a newer state.
  *
- * Resolves with the resourceVersion that it was written with, or undefined when there was nothing to write.
+ * Resolves with the resourceVersion of an update, which running pods have to take up; undefined when it was created,
+ * since pods that wait for it start with it, or when there was nothing to write.
  *
  * @throws NameConflict when the name is taken by an object that is not this issuer's
  * @throws Superseded when it derives from a newer keyring, or changed meanwhile
@@ -74,9 +75,8 @@ export async function applyDerived(request: ApplyRequest): Promise<string | unde
   const { namespace, name } = desired.metadata;
   if (!observed) {
     try {
-      const created = await client.create(resource, namespace, desired);
-      remember(request, desired, created);
-      return created.metadata.resourceVersion;
+      remember(request, desired, await client.create(resource, namespace, desired));
+      return undefined;
     } catch (error) {
       // It exists already: the cache lags, or lacks it since it is a stranger's.
       if (!isStatus(error, 409)) throw error;

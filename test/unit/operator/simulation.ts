@@ -535,7 +535,7 @@ export class Simulation {
     const isHindered = this.isHeld || !this.up || this.blocked !== undefined || this.killAfter !== undefined;
     if (isHindered) this.goodSince = this.now;
     for (const sidecar of this.sidecars) {
-      if (sidecar.frozen) sidecar.goodSince = this.now;
+      if (sidecar.frozen || !this.isServed(sidecar)) sidecar.goodSince = this.now;
       const since = Math.max(this.goodSince, sidecar.goodSince ?? t0);
       if (this.now <= since + propagationMs + 2 * clockSkewMs + second) continue;
       must(this.signer(sidecar, this.now)?.state !== 'ended', 'a sidecar that follows has stopped to mint');
