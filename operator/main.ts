@@ -10,6 +10,7 @@ import { WorkQueue } from './cluster/queue.ts';
 import { resources } from './cluster/resources.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { createMetrics } from './metrics.ts';
+import { mayHaveAgents } from './observe/agents.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
 import { followWorld } from './observe/world.ts';
 import { tellOrphans } from './orphans.ts';
@@ -166,7 +167,7 @@ async function run(config: Config): Promise<void> {
     client,
     namespaces: config.namespaces,
     issuer: world.issuer,
-    selects: (issuer, namespace) => issuer.metadata.namespace === namespace,
+    selects: (issuer, namespace) => mayHaveAgents(world, issuer, config.trustedNamespaces, namespace),
     synced: world.synced,
     log,
     signal,

@@ -17,6 +17,22 @@ import type { World } from './world.ts';
 export const isTrusted = ({ metadata }: MacpAuthIssuer, trustedNamespaces: readonly string[]): boolean =>
   trustedNamespaces.includes(metadata.namespace);
 
+/** What selects other namespaces for an issuer: nothing where it may not have them. */
+const selectorOf = (issuer: MacpAuthIssuer, trustedNamespaces: readonly string[]) =>
+  isTrusted(issuer, trustedNamespaces) ? issuer.spec.agents?.namespaceSelector : undefined;
+
+/** Whether an issuer has agents in a namespace, or that cannot be told now. */
+export function mayHaveAgents(
+  world: World,
+  issuer: MacpAuthIssuer,
+  trustedNamespaces: readonly string[],
+  namespace: string,
+): boolean {
+  const views = world.namespaces()?.filter(({ name }) => name === namespace);
+  const selection = selectNamespaces(issuer.metadata.namespace, selectorOf(issuer, trustedNamespaces), views);
+  return !selection.unselected.includes(namespace);
+}
+
 /** What the cache tells of the namespaces that an issuer's agents may be in, its own aside. */
 export function observeAgents(
   world: World,
@@ -25,7 +41,7 @@ export function observeAgents(
   watched: readonly string[] | undefined,
 ): AgentNamespaces {
   const { namespace } = issuer.metadata;
-  const selector = isTrusted(issuer, trustedNamespaces) ? issuer.spec.agents?.namespaceSelector : undefined;
+  const selector = selectorOf(issuer, trustedNamespaces);
   const others = world
     .agentSecrets(issuer.metadata)
     .filter(({ metadata }) => metadata.namespace !== namespace);
