@@ -52,7 +52,7 @@ describe('keys in other namespaces', () => {
     controlPlane = await startControlPlane({ log });
     kubelet = await startKubelet({
       kubeConfig: controlPlane.kubeConfigFor({ user: kubeletUser }),
-      images: { [sidecarImage]: sidecarCommand },
+      images: { [sidecarImage]: sidecarCommand, host: [] },
       log,
     });
     kubectl = kubectlFor(controlPlane.binaries.kubectl, controlPlane.kubeconfigPath);
