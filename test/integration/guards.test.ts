@@ -95,8 +95,12 @@ test('every policy type-checks without a warning', async () => {
     'macp-auth-keys',
     'macp-auth-new-agent-pods',
     'macp-auth-objects',
+    'macp-auth-restraint-budgets',
+    'macp-auth-restraint-deployments',
+    'macp-auth-restraint-issuers',
     'macp-auth-restraint-objects',
     'macp-auth-restraint-pods',
+    'macp-auth-restraint-services',
     'macp-auth-running-agent-pods',
     'macp-auth-sidecar-access',
   ]);
@@ -524,8 +528,24 @@ describe("the operator's objects", () => {
     ['a Secret with its label', () => secret('mine', 'Opaque', managedBy)],
     ['a Secret of its type keyring', () => secret('mine', `${group}/keyring`)],
     ['a Secret of its type agent-files', () => secret('mine', `${group}/agent-files`)],
+    ['the name of an agent Secret', () => secret('macp-auth.payroll.team', 'Opaque')],
+    ['the name of a keyring', () => secret('macp-auth-keyring.payroll', 'Opaque')],
   ])('cannot be forged: %s', async (_, object) => {
     await expectRefused(tryCreate(cluster, object()), denied, `${words}create one`);
+  });
+
+  test('are told from Secrets with another name, and from ConfigMaps', async () => {
+    await tryCreate(cluster, secret('my-macp-auth.files', 'Opaque'));
+    await tryCreate(cluster, secret('macp-auth-mine', 'Opaque'));
+    await tryCreate(cluster, configMap('macp-auth.mine'));
+  });
+
+  // One that was there before the guards is its owner's, who can make room for the issuer.
+  test('leave a Secret that has had the name of one to its owner', async () => {
+    const name = 'macp-auth-keyring.squatted';
+    await cluster.admin.run(['create', '-f', '-'], JSON.stringify(secret(name, 'Opaque')));
+    await onServer('patch', 'secret', name, '-p', '{"data":{"a":"Yg=="}}');
+    await onServer('delete', 'secret', name);
   });
 
   const onServer = (...args: string[]) => cluster.tenant.run([...args, '-n', namespace]);
