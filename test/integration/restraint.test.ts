@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type MacpAuthIssuer, objectNames } from '../../operator/api/names.ts';
 import { resources } from '../../operator/cluster/resources.ts';
 import { type PolicyCluster, startPolicyCluster } from './policy-cluster.ts';
@@ -70,6 +70,10 @@ test('an issuer lives its whole life under the policies: none refuses the operat
   const orphan = await cluster.client.get(resources.configMaps, namespace, 'macp-auth-orphaning');
   expect(orphan.metadata.ownerReferences).toBeUndefined();
 
+  await expectNothingRefused();
+}, 180_000);
+
+async function expectNothingRefused(): Promise<void> {
   const refused = await cluster.controlPlane.readAudit(
     ({ user, responseStatus }) =>
       [operatorUser, 'system:kube-controller-manager'].includes(user.username) &&
@@ -77,7 +81,78 @@ test('an issuer lives its whole life under the policies: none refuses the operat
   );
   expect(refused.map(({ verb, requestURI }) => `${verb} ${requestURI}`)).toEqual([]);
   expect(cluster.operatorProcess.output()).not.toContain('denied request');
-}, 180_000);
+}
+
+test('what others add to the server is mended, or left, and holds up no write of the operator', async () => {
+  await cluster.issuer(namespace, 'mended');
+  await cluster.ready(namespace, 'mended');
+  const patch = (kind: string, body: object) =>
+    cluster.tenant.run([
+      ...['patch', kind, 'macp-auth-mended', '-n', namespace],
+      ...['--type=strategic', '-p', JSON.stringify(body)],
+    ]);
+  const server = <T>(resource: (typeof resources)[keyof typeof resources]) =>
+    cluster.client.get<T>(resource, namespace, 'macp-auth-mended');
+  interface Server {
+    spec: {
+      replicas: number;
+      template: {
+        spec: {
+          volumes: object[];
+          containers: object[];
+          hostIPC?: boolean;
+          automountServiceAccountToken: boolean;
+        };
+      };
+    };
+  }
+
+  await patch('deployment', {
+    metadata: { labels: { 'app.kubernetes.io/managed-by': null } },
+    spec: {
+      template: {
+        spec: {
+          automountServiceAccountToken: true,
+          serviceAccountName: 'boss',
+          hostIPC: true,
+          volumes: [
+            { name: 'stolen', secret: { secretName: 'foreign' } },
+            { name: 'host', hostPath: { path: '/' } },
+          ],
+          containers: [{ name: 'strong', image: 'host', securityContext: { privileged: true } }],
+        },
+      },
+    },
+  });
+  await eventually('the Deployment as it was', async () => {
+    const { template } = (await server<Server>(resources.deployments)).spec;
+    const { volumes, containers, automountServiceAccountToken } = template.spec;
+    return volumes.length === 1 && containers.length === 1 && !automountServiceAccountToken;
+  });
+  await patch('service', { spec: { externalIPs: ['192.0.2.1'], ports: [{ port: 81, name: 'other' }] } });
+  await patch('poddisruptionbudget', { spec: { maxUnavailable: 2 } });
+  await eventually('the Service as it was', async () => {
+    const { spec } = await server<{ spec: { ports: object[] } }>(resources.services);
+    return spec.ports.length === 1;
+  });
+  await eventually('the PodDisruptionBudget as it was', async () => {
+    const { spec } = await server<{ spec: { maxUnavailable: number } }>(resources.podDisruptionBudgets);
+    return spec.maxUnavailable === 1;
+  });
+
+  // What the operator does not set stays, and it goes on writing.
+  const change = { server: { replicas: 1, service: { type: 'NodePort' } } };
+  await cluster.tenant.run([
+    ...['patch', 'mai', 'mended', '-n', namespace],
+    ...['--type=merge', '-p', JSON.stringify({ spec: change })],
+  ]);
+  await eventually('the change', async () => {
+    const { spec } = await server<{ spec: { type: string; externalIPs?: string[] } }>(resources.services);
+    const { replicas, template } = (await server<Server>(resources.deployments)).spec;
+    return spec.type === 'NodePort' && spec.externalIPs && replicas === 1 && template.spec.hostIPC;
+  });
+  await expectNothingRefused();
+}, 120_000);
 
 test('labels that somebody took off before there were guards come back', async () => {
   const name = objectNames({ namespace, name: 'stripped' });
@@ -117,6 +192,56 @@ const object = (kind: 'Secret' | 'ConfigMap', name: string, labels: Record<strin
   metadata: { name, labels },
 });
 
+/** An object as the operator makes it for an issuer. */
+const ours = ({ apiVersion, kind }: { apiVersion: string; kind: string }, name: string, content: object) => ({
+  apiVersion,
+  kind,
+  metadata: {
+    name,
+    labels: { ...managedBy, [`${group}/issuer`]: `${namespace}.x` } as Record<string, string>,
+    annotations: {} as Record<string, string>,
+    ownerReferences: [owner('x')],
+  },
+  ...content,
+});
+
+const owner = (name: string, kind = 'MacpAuthIssuer') => ({
+  apiVersion: `${kind === 'MacpAuthIssuer' ? group : 'example.com'}/v1alpha1`,
+  kind,
+  name,
+  uid: '6f9f0000-0000-4000-8000-000000000000',
+});
+
+const serverLabels = { 'app.kubernetes.io/name': 'macp-auth-issuer' };
+const ourSecret = (name: string, type: string) => {
+  const { metadata, ...secret } = ours(resources.secrets, name, { type });
+  const { ownerReferences, ...rest } = metadata;
+  return { ...secret, metadata: rest };
+};
+const ourDeployment = (podSpec: object, container: object = {}) =>
+  ours(resources.deployments, 'macp-auth-x', {
+    spec: {
+      selector: { matchLabels: serverLabels },
+      template: {
+        metadata: { labels: serverLabels },
+        spec: {
+          automountServiceAccountToken: false,
+          containers: [{ name: 'jwks-server', image: 'x', ...container }],
+          ...podSpec,
+        },
+      },
+    },
+  });
+const ourService = (spec: object) =>
+  ours(resources.services, 'macp-auth-x', { spec: { ports: [{ port: 80 }], ...spec } });
+const ourBudget = (matchLabels: object) =>
+  ours(resources.podDisruptionBudgets, 'macp-auth-x', {
+    spec: { maxUnavailable: 1, selector: { matchLabels } },
+  });
+
+const words = (plural: string, name: string) =>
+  `the operator writes its own objects only, and ${plural} ${name} is none by name, label, type and owner`;
+
 test("the operator's credentials write no object of others", async () => {
   const binding = ['create', 'clusterrolebinding', 'operator-unbound', '--clusterrole=cluster-admin'];
   await cluster.admin.run([...binding, '--serviceaccount=macp-auth-system:macp-auth-operator']);
@@ -126,8 +251,6 @@ test("the operator's credentials write no object of others", async () => {
   // The name of one of ours is not enough.
   await create(cluster, { ...object('ConfigMap', ''), metadata: { name: 'macp-auth-foreign', namespace } });
 
-  const words = (plural: string, name: string) =>
-    `the operator writes its own Secrets and ConfigMaps only, and ${plural} ${name} is none by name and label`;
   for (const [kind, plural] of [
     ['Secret', 'secrets'],
     ['ConfigMap', 'configmaps'],
@@ -152,6 +275,207 @@ test("the operator's credentials write no object of others", async () => {
     ['delete', 'configmap', 'macp-auth-foreign'],
     words('configmaps', 'macp-auth-foreign'),
   );
+});
+
+const withMetadata = <T extends { metadata: object }>(made: T, change: object): T => ({
+  ...made,
+  metadata: { ...made.metadata, ...change },
+});
+
+describe('objects as the operator makes them', () => {
+  const pass: [string, () => object][] = [
+    ['an agent Secret', () => ourSecret(`macp-auth.${namespace}.x`, `${group}/agent-files`)],
+    ['a keyring', () => ourSecret('macp-auth-keyring.x', `${group}/keyring`)],
+    ['a ConfigMap', () => ours(resources.configMaps, 'macp-auth-x', {})],
+    ['a Deployment', () => ourDeployment({})],
+    ['a Service', () => ourService({})],
+    ['a PodDisruptionBudget', () => ourBudget(serverLabels)],
+  ];
+  test.each(pass)('pass: %s', async (_, made) => {
+    const create = ['create', '--dry-run=server', '-n', namespace, '-f', '-'];
+    await cluster.operator.run(create, JSON.stringify(made()));
+  });
+
+  const tokenType = 'kubernetes.io/service-account-token';
+  const tokenOf = { annotations: { 'kubernetes.io/service-account.name': 'default' } };
+  const agentName = () => `macp-auth.${namespace}.x`;
+  const noLabel = { labels: managedBy };
+  const elsewhere = { labels: { ...managedBy, [`${group}/issuer`]: 'other.x' } };
+  const refused: [string, string, () => { metadata: { name: string } }][] = [
+    ['a token in an agent Secret', 'secrets', () => withMetadata(ourSecret(agentName(), tokenType), tokenOf)],
+    [
+      'a token in a keyring',
+      'secrets',
+      () => withMetadata(ourSecret('macp-auth-keyring.x', tokenType), tokenOf),
+    ],
+    ['an agent Secret of no type', 'secrets', () => ourSecret(agentName(), 'Opaque')],
+    ['a keyring for agents', 'secrets', () => ourSecret(agentName(), `${group}/keyring`)],
+    ['agent files for a keyring', 'secrets', () => ourSecret('macp-auth-keyring.x', `${group}/agent-files`)],
+    [
+      'an agent Secret of no issuer',
+      'secrets',
+      () => withMetadata(ourSecret(agentName(), `${group}/agent-files`), noLabel),
+    ],
+    [
+      'an agent Secret of another issuer',
+      'secrets',
+      () => ourSecret(`macp-auth.${namespace}.y`, `${group}/agent-files`),
+    ],
+    [
+      "a keyring of another namespace's issuer",
+      'secrets',
+      () => withMetadata(ourSecret('macp-auth-keyring.x', `${group}/keyring`), elsewhere),
+    ],
+    ...(
+      [
+        ['configmaps', () => ours(resources.configMaps, 'macp-auth-x', {})],
+        ['deployments', () => ourDeployment({})],
+        ['services', () => ourService({})],
+        ['poddisruptionbudgets', () => ourBudget(serverLabels)],
+      ] as const
+    ).flatMap(([plural, made]): [string, string, () => { metadata: { name: string } }][] => [
+      [`${plural} of another name`, plural, () => withMetadata(made(), { name: 'payroll' })],
+      [`${plural} of another issuer's name`, plural, () => withMetadata(made(), { name: 'macp-auth-y' })],
+      [`${plural} without an owner`, plural, () => withMetadata(made(), { ownerReferences: [] })],
+      [`${plural} of another issuer`, plural, () => withMetadata(made(), { ownerReferences: [owner('y')] })],
+      [
+        `${plural} of another kind of owner`,
+        plural,
+        () => withMetadata(made(), { ownerReferences: [owner('x', 'Other')] }),
+      ],
+      [`${plural} without the issuer's label`, plural, () => withMetadata(made(), noLabel)],
+      [`${plural} of another namespace's issuer`, plural, () => withMetadata(made(), elsewhere)],
+    ]),
+  ];
+  test.each(refused)('pass only so: %s', async (_, plural, made) => {
+    const attack = made();
+    await expectRestrained(['create', '-f', '-'], words(plural, attack.metadata.name), attack);
+  });
+
+  const strong = { securityContext: { privileged: true } };
+  const attacks: [string, string, () => object][] = [
+    ['a token', 'Deployments have no token', () => ourDeployment({ automountServiceAccountToken: true })],
+    [
+      'a token by default',
+      'Deployments have no token',
+      () => ourDeployment({ automountServiceAccountToken: null }),
+    ],
+    [
+      'another ServiceAccount',
+      'Deployments have no token',
+      () => ourDeployment({ serviceAccountName: 'boss' }),
+    ],
+    ['hostNetwork', 'Deployments have no token', () => ourDeployment({ hostNetwork: true })],
+    ['hostPID', 'Deployments have no token', () => ourDeployment({ hostPID: true })],
+    ['hostIPC', 'Deployments have no token', () => ourDeployment({ hostIPC: true })],
+    ['a privileged container', 'Deployments have no token', () => ourDeployment({}, strong)],
+    [
+      'an added capability',
+      'Deployments have no token',
+      () => ourDeployment({}, { securityContext: { capabilities: { add: ['SYS_ADMIN'] } } }),
+    ],
+    [
+      'a privileged init container',
+      'Deployments have no token',
+      () => ourDeployment({ initContainers: [{ name: 'first', image: 'x', ...strong }] }),
+    ],
+    ...[
+      { secret: { secretName: 'foreign' } },
+      { hostPath: { path: '/' } },
+      { projected: { sources: [{ serviceAccountToken: { path: 'token' } }] } },
+      { csi: { driver: 'x.io' } },
+    ].map((volume): [string, string, () => object] => [
+      `a volume ${Object.keys(volume)}`,
+      'Deployments have no token',
+      () => ourDeployment({ volumes: [{ name: 'stolen', ...volume }] }),
+    ]),
+    ['an external address', 'Services have no externalIPs', () => ourService({ externalIPs: ['192.0.2.1'] })],
+    [
+      'an external name',
+      'Services have no externalIPs',
+      () => ourService({ type: 'ExternalName', externalName: 'example.com' }),
+    ],
+    ['a budget for all pods', "budgets are about its servers' pods", () => ourBudget({})],
+  ];
+  test.each(attacks)('have no power over others: %s', async (_, refusal, made) => {
+    await expectRestrained(['create', '-f', '-'], refusal.replace('budgets', 'PodDisruptionBudgets'), made());
+  });
+
+  test('stay harmless when they are changed, and are not deleted', async () => {
+    const name = 'macp-auth-kept';
+    await cluster.issuer(namespace, 'kept');
+    await cluster.ready(namespace, 'kept');
+    const patch = (kind: string, spec: object, ...flags: string[]) => [
+      ...['patch', kind, name, ...flags, '-p', JSON.stringify({ spec })],
+    ];
+    const pod = (spec: object) => patch('deployment', { template: { spec } });
+    for (const spec of [
+      { automountServiceAccountToken: true },
+      { serviceAccountName: 'boss' },
+      { hostPID: true },
+      { volumes: [{ name: 'stolen', secret: { secretName: 'foreign' } }] },
+      { volumes: [{ name: 'files', configMap: null, secret: { secretName: 'foreign' } }] },
+      { containers: [{ name: 'jwks-server', ...strong }] },
+      { containers: [{ name: 'strong', image: 'x', ...strong }] },
+    ]) {
+      await expectRestrained(pod(spec), 'Deployments have no token');
+    }
+    const addresses = { externalIPs: ['192.0.2.1'] };
+    await expectRestrained(patch('service', addresses), 'Services have no externalIPs');
+    const everything = { selector: { matchLabels: null } };
+    const budget = patch('poddisruptionbudget', everything, '--type=merge');
+    await expectRestrained(budget, "PodDisruptionBudgets are about its servers' pods");
+    for (const [kind, plural] of [
+      ['deployment', 'deployments'],
+      ['service', 'services'],
+      ['poddisruptionbudget', 'poddisruptionbudgets'],
+    ] as const) {
+      await expectRestrained(['delete', kind, name], `${plural} ${name} is not for it to delete`);
+      const taken = ['label', kind, name, '--overwrite', 'app.kubernetes.io/managed-by=Helm'];
+      await expectRestrained(taken, words(plural, name));
+    }
+  });
+
+  test('others of their kind and name are left alone', async () => {
+    const foreign = {
+      ...ourDeployment({}),
+      metadata: { name: 'macp-auth-foreign', namespace, labels: managedBy },
+    };
+    await create(cluster, foreign);
+    const patch = ['patch', 'deployment', 'macp-auth-foreign', '-p', '{"spec":{"replicas":2}}'];
+    await expectRestrained(patch, words('deployments', 'macp-auth-foreign'));
+    const token = withMetadata(object('Secret', ''), { name: 'macp-auth.foreign', namespace, ...tokenOf });
+    await cluster.admin.run(['create', '-f', '-'], JSON.stringify({ ...token, type: tokenType }));
+    const adopt = ['label', 'secret', 'macp-auth.foreign', 'app.kubernetes.io/managed-by=macp-auth-operator'];
+    await expectRestrained(adopt, words('secrets', 'macp-auth.foreign'));
+    await expectRestrained(['delete', 'secret', 'macp-auth.foreign'], words('secrets', 'macp-auth.foreign'));
+  });
+});
+
+test("the operator's credentials change nothing of an issuer but its finalizer and status", async () => {
+  await cluster.issuer(namespace, 'bystander');
+  await cluster.ready(namespace, 'bystander');
+  const words = 'the operator changes nothing of a MacpAuthIssuer but its finalizer and status';
+  const patch = (body: object) => ['patch', 'mai', 'bystander', '--type=merge', '-p', JSON.stringify(body)];
+  for (const body of [
+    { spec: { ttl: { max: '24h' } } },
+    { spec: { agents: { namespaceSelector: { matchLabels: { app: 'x' } } } } },
+    { spec: { deletionPolicy: 'Delete' } },
+    { metadata: { labels: { app: 'x' } } },
+    { metadata: { annotations: { app: 'x' } } },
+    { metadata: { ownerReferences: [owner('y')] } },
+    { metadata: { finalizers: [`${group}/finalizer`, 'example.com/x'] } },
+  ]) {
+    await expectRestrained(patch(body), words);
+  }
+  await expectRestrained(['delete', 'mai', 'bystander'], words);
+  const { apiVersion, kind } = resources.issuers;
+  const issuer = { apiVersion, kind, metadata: { name: 'new' }, spec: {} };
+  await expectRestrained(['create', '-f', '-'], words, issuer);
+  const own = patch({ metadata: { finalizers: null } });
+  await cluster.operator.run([...own, '-n', namespace, '--dry-run=server']);
+  const status = patch({ status: { activeKeyID: 'x' } });
+  await cluster.operator.run([...status, '-n', namespace, '--subresource=status', '--dry-run=server']);
 });
 
 test("the operator's credentials change nothing of a pod but the annotation that hurries it", async () => {

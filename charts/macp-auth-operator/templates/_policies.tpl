@@ -121,6 +121,26 @@ matchExpressions:
   - { key: app.kubernetes.io/managed-by, operator: NotIn, values: [{{ include "macp.managedBy" . }}] }
 {{- end }}
 
+{{/* A policy about the operator's own requests, as far as its variables: its name, and what it is about. */}}
+{{- define "macp.restraintHead" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "macp.labels" .root | nindent 4 }}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+      {{- range .about }}
+      - { {{ . }}, operations: [CREATE, UPDATE, DELETE] }
+      {{- end }}
+  matchConditions:
+    - name: is-the-operator
+      expression: request.userInfo.username == '{{ include "macp.operatorUser" .root }}'
+{{- end }}
+
 {{/* A binding that puts a policy into force everywhere. */}}
 {{- define "macp.denyBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1
