@@ -445,7 +445,7 @@ describe('objects as the operator makes them', () => {
     const patch = ['patch', 'deployment', 'macp-auth-foreign', '-p', '{"spec":{"replicas":2}}'];
     await expectRestrained(patch, words('deployments', 'macp-auth-foreign'));
     const token = withMetadata(object('Secret', ''), { name: 'macp-auth.foreign', namespace, ...tokenOf });
-    await cluster.admin.run(['create', '-f', '-'], JSON.stringify({ ...token, type: tokenType }));
+    await create(cluster, { ...token, type: tokenType });
     const adopt = ['label', 'secret', 'macp-auth.foreign', 'app.kubernetes.io/managed-by=macp-auth-operator'];
     await expectRestrained(adopt, words('secrets', 'macp-auth.foreign'));
     await expectRestrained(['delete', 'secret', 'macp-auth.foreign'], words('secrets', 'macp-auth.foreign'));
