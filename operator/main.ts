@@ -10,7 +10,7 @@ import { WorkQueue } from './cluster/queue.ts';
 import { resources } from './cluster/resources.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { createMetrics } from './metrics.ts';
-import { mayHaveAgents } from './observe/agents.ts';
+import { isTrusted, mayHaveAgents } from './observe/agents.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
 import { followWorld } from './observe/world.ts';
 import { tellOrphans } from './orphans.ts';
@@ -166,9 +166,11 @@ async function run(config: Config): Promise<void> {
   tellOrphans({
     client,
     namespaces: config.namespaces,
+    knowsIssuers: world.knowsIssuers,
     issuer: world.issuer,
     selects: (issuer, namespace) => mayHaveAgents(world, issuer, config.trustedNamespaces, namespace),
-    synced: world.synced,
+    isTrusted: (issuer) => isTrusted(issuer, config.trustedNamespaces),
+    now: Date.now,
     log,
     signal,
   });
