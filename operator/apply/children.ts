@@ -58,25 +58,37 @@ export async function applyChild(request: ApplyRequest): Promise<void> {
   remember(request, desired, await client.apply(resource, desired));
 }
 
+/** What {@link applyDerived} wrote. */
+export interface Written {
+  resourceVersion: string;
+  /** Pods that wait for it start with it. */
+  created: boolean;
+  /** Otherwise nothing but its metadata changed, which running pods need not take up. */
+  filesChanged: boolean;
+}
+
 /**
  * As {@link applyChild}, for an object that derives from the keyring: it is created by POST and updated with its
- * resourceVersion, and never goes back to a lower revision, so that a paused operator cannot undo a newer state.
- *
- * Resolves with the resourceVersion of an update, which running pods have to take up; undefined when it was created,
- * since pods that wait for it start with it, or when there was nothing to write.
+ * resourceVersion, and never goes back to a lower revision or to an older spec, so that a paused operator cannot undo a
+ * newer state. Resolves with undefined when there was nothing to write.
  *
  * @throws NameConflict when the name is taken by an object that is not this issuer's
- * @throws Superseded when it derives from a newer keyring, or changed meanwhile
+ * @throws Superseded when it derives from a newer keyring or spec, or changed meanwhile
  */
-export async function applyDerived(request: ApplyRequest): Promise<string | undefined> {
+export async function applyDerived(request: ApplyRequest): Promise<Written | undefined> {
   const { client, issuer, resource, observed } = request;
   const desired = withHash(request.desired);
   if (observed && isSettled(request, observed, desired)) return undefined;
   const { namespace, name } = desired.metadata;
   if (!observed) {
     try {
-      remember(request, desired, await client.create(resource, namespace, desired));
-      return undefined;
+      const created = await client.create(resource, namespace, desired);
+      remember(request, desired, created);
+      return {
+        resourceVersion: created.metadata.resourceVersion as string,
+        created: true,
+        filesChanged: true,
+      };
     } catch (error) {
       // It exists already: the cache lags, or lacks it since it is a stranger's.
       if (!isStatus(error, 409)) throw error;
@@ -95,7 +107,8 @@ export async function applyDerived(request: ApplyRequest): Promise<string | unde
     const metadata = { ...desired.metadata, uid, resourceVersion };
     const applied = await client.apply(resource, { ...desired, metadata } as KubeObject);
     remember(request, desired, applied);
-    return applied.metadata.resourceVersion;
+    const filesChanged = !covers({ data: current.data }, { data: desired.data });
+    return { resourceVersion: applied.metadata.resourceVersion as string, created: false, filesChanged };
   } catch (error) {
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;
