@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { NameConflict, Superseded } from '../api/errors.ts';
 import { annotations, type MacpAuthIssuer } from '../api/names.ts';
-import { isOurs, revisionOf } from '../build/metadata.ts';
+import { generationOf, isOurs, revisionOf } from '../build/metadata.ts';
 import { type ApiClient, isStatus } from '../cluster/client.ts';
-import type { KubeObject, Resource } from '../cluster/resources.ts';
+import { type KubeObject, type Resource, resources } from '../cluster/resources.ts';
 import { covers } from './covers.ts';
 
 /** What applying one object needs to know. */
@@ -102,6 +102,9 @@ export async function applyDerived(request: ApplyRequest): Promise<Written | und
   if (revisionOf(current) > revision && ((await request.keyringRevision?.()) ?? Infinity) > revision) {
     throw new Superseded(`${resource.kind} ${name} derives from a newer keyring`);
   }
+  if (claimsNewerSpec(current, issuer) && (await isOlderSpec(client, issuer))) {
+    throw new Superseded(`${resource.kind} ${name} derives from a newer spec`);
+  }
   try {
     const { uid, resourceVersion } = await disown(client, resource, current, desired);
     const metadata = { ...desired.metadata, uid, resourceVersion };
@@ -113,6 +116,16 @@ export async function applyDerived(request: ApplyRequest): Promise<Written | und
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;
   }
+}
+
+const claimsNewerSpec = (object: KubeObject, { metadata }: MacpAuthIssuer): boolean =>
+  generationOf(object, metadata.uid) > metadata.generation;
+
+// Who can write the object can annotate it with any generation: only the issuer proves that there is a newer one.
+async function isOlderSpec(client: ApiClient, { metadata }: MacpAuthIssuer): Promise<boolean> {
+  const { namespace, name, uid, generation } = metadata;
+  const live = await client.find<MacpAuthIssuer>(resources.issuers, namespace, name);
+  return live === undefined || live.metadata.uid !== uid || live.metadata.generation > generation;
 }
 
 // What apply cannot take back: an owner from the object's creation (an earlier issuer of this name, whose child the

@@ -192,6 +192,17 @@ describe('pods are made to look', () => {
     expect(touched()).toEqual([`PATCH ${podAt('b', 'agent-0')}`]);
   });
 
+  test('not when the spec changed in what no file tells', async () => {
+    pods('a');
+    const agentSecrets = inCache(secretIn('a', older));
+    const next = issuerOf({}, undefined, { generation: 4 });
+    await run(live(older), { agentSecrets, issuer: next });
+    expect(api.objects.get(at('a'))?.metadata.annotations?.[annotations.issuerGeneration]).toBe(
+      'issuer-uid/4',
+    );
+    expect(touched()).toEqual([]);
+  });
+
   test('when the JWKS alone changes beside a Secret that is created', async () => {
     pods('team');
     const { configMap } = objectsOf(issuer, older);
