@@ -18,7 +18,7 @@ import { type Context, reconcile } from './reconcile.ts';
 import { serve } from './serve.ts';
 
 const concurrency = 8;
-/** How many namespaces are written to at a time. */
+/** How many namespaces are written to, and pods touched, at a time. */
 const namespacesAtATime = 16;
 /** How long the operator takes to let issuers go at its own end. */
 const leavingMs = 5_000;

@@ -32,7 +32,7 @@ export interface DistributeRequest {
   keyring: KeyringOutcome;
   /** Namespaces, by {@link cleanKey}, that were seen to have no agent Secret since they were deselected. */
   clean: Set<string>;
-  /** How many namespaces are written to at a time, over all issuers. */
+  /** How many namespaces are written to, and pods touched, at a time, over all issuers. */
   limit: Limiter;
   log: Logger;
 }
@@ -132,10 +132,13 @@ function isPublished(keyring: Keyring, configMap: KubeObject | undefined): boole
 function judged({ metadata }: MacpAuthIssuer, total: number, problems: readonly Problem[]): Distribution {
   const namespaces = total - problems.length;
   const count = `Secret ${objectNames(metadata).agentSecret} holds the keys in ${namespaces} of ${total} namespaces`;
-  const [first, ...others] = problems.toSorted((a, b) => (a.namespace < b.namespace ? -1 : 1));
+  const isOwn = ({ namespace }: Problem) => namespace === metadata.namespace;
+  const own = problems.find(isOwn);
+  const elsewhere = problems.filter((problem) => problem !== own);
+  const sorted = elsewhere.toSorted((a, b) => (a.namespace < b.namespace ? -1 : 1));
+  const [first, ...others] = own ? [own, ...sorted] : sorted;
   if (!first)
     return { judgement: { type, reason: 'AllNamespacesCurrent', message: count }, namespaces, failures: [] };
-  const isOwn = ({ namespace }: Problem) => namespace === metadata.namespace;
   const failures = problems
     .filter((problem) => isOwn(problem) || !isRefusal(problem.error))
     .map(({ error }) => error);
@@ -143,7 +146,6 @@ function judged({ metadata }: MacpAuthIssuer, total: number, problems: readonly 
     ({ namespace, error }) => `${namespace}: ${briefly(error)}`,
   );
   const more = others.length > 2 ? `; and ${others.length - 2} more` : '';
-  const own = problems.find(isOwn);
   const conflict = (own ? [own] : problems).some(({ error }) => error instanceof NameConflict);
   const [failed, taken] = own
     ? (['WriteFailed', 'NameConflict'] as const)

@@ -94,7 +94,7 @@ describe('what goes wrong in another namespace', () => {
     const { judgement, failures } = await run(live(keyring));
     expect(judgement).toMatchObject({
       reason: 'WriteFailed',
-      message: expect.stringMatching(/ a: .*; team: /),
+      message: expect.stringMatching(/ team: .*; a: /),
     });
     expect(severityOf(judgement)).toBe('problem');
     expect(failures).toMatchObject([{ code: 403 }]);
