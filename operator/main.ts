@@ -10,7 +10,7 @@ import { WorkQueue } from './cluster/queue.ts';
 import { resources } from './cluster/resources.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { createMetrics } from './metrics.ts';
-import { mayHaveAgents } from './observe/agents.ts';
+import { isTrusted, mayHaveAgents } from './observe/agents.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
 import { followWorld } from './observe/world.ts';
 import { tellOrphans } from './orphans.ts';
@@ -18,7 +18,7 @@ import { type Context, reconcile } from './reconcile.ts';
 import { serve } from './serve.ts';
 
 const concurrency = 8;
-/** How many namespaces are written to at a time. */
+/** How many namespaces are written to, and pods touched, at a time. */
 const namespacesAtATime = 16;
 /** How long the operator takes to let issuers go at its own end. */
 const leavingMs = 5_000;
@@ -166,9 +166,11 @@ async function run(config: Config): Promise<void> {
   tellOrphans({
     client,
     namespaces: config.namespaces,
+    knowsIssuers: world.knowsIssuers,
     issuer: world.issuer,
     selects: (issuer, namespace) => mayHaveAgents(world, issuer, config.trustedNamespaces, namespace),
-    synced: world.synced,
+    isTrusted: (issuer) => isTrusted(issuer, config.trustedNamespaces),
+    now: Date.now,
     log,
     signal,
   });

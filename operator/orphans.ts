@@ -8,26 +8,32 @@ import { type ObjectEvent, writeEvent } from './status/events.ts';
 
 /** What it takes to tell whether a pod's issuer has keys for it. */
 export interface OrphanFacts {
-  /** Namespaces whose issuers are known; undefined: all. */
-  namespaces: readonly string[] | undefined;
+  /** Whether all issuers of a namespace are known. */
+  knowsIssuers: (namespace: string) => boolean;
   issuer: (key: IssuerKey) => MacpAuthIssuer | undefined;
   /** Whether an issuer has agents in a namespace. */
   selects: (issuer: MacpAuthIssuer, namespace: string) => boolean;
+  /** Whether an issuer may have agents in other namespaces than its own. */
+  isTrusted: (issuer: MacpAuthIssuer) => boolean;
 }
 
 /** A pod may be created in one breath with its issuer, which is no reason to tell anything. */
 const patienceMs = 5_000;
+/** How long the API server keeps an Event, as it comes: afterwards nobody would see why the pod waits. */
+const retellMs = 3_600_000;
 
 /**
  * Tells people why an agent pod waits: an Event on each labelled pod whose issuer does not exist, or has no agents in the
- * pod's namespace. One Event for each pod and reason, by a name that follows from both, so that neither a restart nor a
- * second operator tells it twice.
+ * pod's namespace. One Event for each pod, reason and hour of the pod's age, by a name that follows from these, so that
+ * neither a restart nor a second operator tells it twice.
  */
 export function tellOrphans(
   options: OrphanFacts & {
     client: ApiClient;
-    /** Whether all issuers are known by now. */
-    synced: () => boolean;
+    /** The namespaces whose pods are looked at; undefined: all. */
+    namespaces: readonly string[] | undefined;
+    /** Milliseconds since the Unix epoch. */
+    now: () => number;
     /** How often all pods are looked at. */
     lookMs?: number;
     log: Logger;
@@ -51,13 +57,13 @@ export function tellOrphans(
   const told = new Set<string>();
 
   const look = async () => {
-    if (!options.synced()) return;
+    const now = options.now();
     const pods = informers.flatMap((informer) => informer.list());
-    const uids = new Set(pods.map(({ metadata }) => metadata.uid));
-    for (const entry of told) if (!uids.has(entry.split(' ')[0])) told.delete(entry);
+    const current = new Set(pods.map((pod) => hourOf(pod, now)));
+    for (const entry of told) if (!current.has(entry.slice(0, entry.lastIndexOf(' ')))) told.delete(entry);
     for (const pod of pods) {
-      const event = judgeOrphan(pod, options, Date.now());
-      const entry = `${pod.metadata.uid} ${event?.reason}`;
+      const event = judgeOrphan(pod, options, now);
+      const entry = `${hourOf(pod, now)} ${event?.reason}`;
       if (!event || told.has(entry)) continue;
       told.add(entry);
       const suffix = createHash('sha256').update(entry).digest('hex').slice(0, 16);
@@ -70,7 +76,7 @@ export function tellOrphans(
           'an Event was not written',
         );
         // What the API server refuses it will go on refusing.
-        if (!(error instanceof ApiError) || error.code >= 500) told.delete(entry);
+        if (!(error instanceof ApiError) || error.code >= 500 || error.code === 429) told.delete(entry);
       });
     }
   };
@@ -81,10 +87,13 @@ export function tellOrphans(
   signal.addEventListener('abort', () => clearInterval(timer), { once: true });
 }
 
+const hourOf = ({ metadata }: KubeObject, now: number): string =>
+  `${metadata.uid} ${Math.floor((now - Date.parse(String(metadata.creationTimestamp))) / retellMs)}`;
+
 /** What to tell of a pod with our label; undefined when its issuer has keys for it, or that cannot be known. */
 export function judgeOrphan(
   { metadata, status }: KubeObject,
-  { namespaces, issuer, selects }: OrphanFacts,
+  { knowsIssuers, issuer, selects, isTrusted }: OrphanFacts,
   now: number,
 ): ObjectEvent | undefined {
   const { phase } = (status ?? {}) as { phase?: string };
@@ -98,13 +107,17 @@ export function judgeOrphan(
     const note = `the label ${labels.issuer} is '${label}': set it to <namespace>.<name> of a MacpAuthIssuer in the pod's template`;
     return { type, reason: 'IssuerLabelMalformed', note };
   }
-  if (namespaces && !namespaces.includes(key.namespace)) return undefined;
+  if (!knowsIssuers(key.namespace)) return undefined;
   const found = issuer(key);
   if (!found) {
     const note = `there is no MacpAuthIssuer ${key.name} in namespace ${key.namespace}, so this pod gets no keys: create it, or correct the label ${labels.issuer} in the pod's template (kubectl get mai -A lists all issuers)`;
     return { type, reason: 'IssuerNotFound', note };
   }
   if (selects(found, metadata.namespace)) return undefined;
-  const note = `MacpAuthIssuer ${key.namespace}/${key.name} has no agents in namespace ${metadata.namespace}, so this pod gets no keys: have its spec.agents.namespaceSelector select the namespace, or name another issuer in the label ${labels.issuer} of the pod's template`;
+  // To set the selector of an issuer that is not trusted would change nothing.
+  const remedy = isTrusted(found)
+    ? 'have its spec.agents.namespaceSelector select the namespace, or name another issuer'
+    : `the operator does not let issuers in ${key.namespace} have agents elsewhere (--trusted-namespaces), so run the pod in ${key.namespace}, or name an issuer of this namespace or of a trusted one`;
+  const note = `MacpAuthIssuer ${key.namespace}/${key.name} has no agents in namespace ${metadata.namespace}, so this pod gets no keys: ${remedy} in the label ${labels.issuer} of the pod's template`;
   return { type, reason: 'NamespaceNotSelected', note };
 }

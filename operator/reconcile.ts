@@ -35,7 +35,7 @@ export interface Context {
   answers: Answers;
   /** Namespaces that were seen to have no agent Secret since they were deselected. */
   clean: Set<string>;
-  /** How many namespaces are written to at a time. */
+  /** How many namespaces are written to, and pods touched, at a time. */
   limit: Limiter;
   /** The uids of issuers whose status could not be written, which an Event told. */
   untold: Set<string>;

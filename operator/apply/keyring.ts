@@ -22,6 +22,8 @@ export interface KeyringOutcome {
   events: IssuerEvent[];
   /** The keyring as it was persisted; undefined while it may not be relied on. */
   keyring?: Keyring;
+  /** The keyring as it was read, while it is held: it is whole or an older copy. */
+  heldKeyring?: Keyring;
   /** Where the rotation stands. */
   rotation?: RotationState;
   /** The revocations that hold while there is no keyring to keep them. */
@@ -134,7 +136,7 @@ const complete = (keyring: Keyring): string =>
 function hold(
   issuer: MacpAuthIssuer,
   decision: Extract<Plan, { action: 'hold' }>,
-  { traces }: KeyringObservation,
+  { traces, observed }: KeyringObservation,
 ): KeyringOutcome {
   const { keyring } = objectNames(issuer.metadata);
   const consent = 'or set spec.rotation.rotateNow to a new value to go on with';
@@ -150,6 +152,7 @@ function hold(
     judgement: { type: 'KeyringReady', reason: decision.reason, message },
     events: revocationEvents(traces.revoked, decision.revoked),
     revoked: decision.revoked,
+    ...(observed.state === 'present' && { heldKeyring: observed.keyring }),
     // Nothing tells when the Secret to import is there.
     ...(decision.reason === 'ImportFailed' && { failure: new Error(message) }),
     ...(decision.publish && { publish: { keys: decision.publish, revision: Math.max(1, traces.revision) } }),

@@ -11,7 +11,7 @@ import { type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
 import { isSigning, type Keyring, publicKeys } from '../plan/keyring.ts';
 import { grantsFor } from './grants.ts';
-import { commonLabels, ownerReference, revisionAnnotation } from './metadata.ts';
+import { commonLabels, derivedAnnotations, ownerReference } from './metadata.ts';
 
 /** Types of our Secrets. A Secret's type is immutable, so it tells ours from a stranger's of the same name. */
 export const secretTypes = {
@@ -43,7 +43,7 @@ export function jwksConfigMap(
       name: objectNames(issuer.metadata).server,
       namespace: issuer.metadata.namespace,
       labels: commonLabels(issuer, 'jwks-server'),
-      annotations: revisionAnnotation(revision),
+      annotations: derivedAnnotations(issuer, revision),
       ownerReferences: [ownerReference(issuer)],
     },
     data: { [fileNames.jwks]: JSON.stringify({ keys }), [fileNames.settings]: JSON.stringify(settings) },
@@ -77,7 +77,7 @@ export function agentSecret(issuer: MacpAuthIssuer, namespace: string, keyring: 
       name: objectNames(issuer.metadata).agentSecret,
       namespace,
       labels: commonLabels(issuer, 'agent-files'),
-      annotations: revisionAnnotation(keyring.revision),
+      annotations: derivedAnnotations(issuer, keyring.revision),
     },
     data: Object.fromEntries(
       Object.entries(files).map(([name, content]) => [name, toBase64(JSON.stringify(content))]),

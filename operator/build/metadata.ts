@@ -28,6 +28,21 @@ export const revisionAnnotation = (revision: number): Record<string, string> => 
   [annotations.revision]: String(revision),
 });
 
+/** Annotations of an object that derives from the keyring and the spec: of which of each it does. */
+export const derivedAnnotations = (
+  { metadata }: MacpAuthIssuer,
+  revision: number,
+): Record<string, string> => ({
+  ...revisionAnnotation(revision),
+  [annotations.issuerGeneration]: `${metadata.uid}/${metadata.generation}`,
+});
+
+/** The generation of the issuer with this uid that an object derives from, 0 for none. */
+export function generationOf(object: KubeObject, uid: string): number {
+  const [of, text = ''] = (object.metadata.annotations?.[annotations.issuerGeneration] ?? '').split('/');
+  return of === uid && /^[1-9][0-9]{0,11}$/.test(text) ? Number(text) : 0;
+}
+
 /** The revision that an object derives from, 0 for none and for what counting could not have reached. */
 export function revisionOf(object: KubeObject | undefined): number {
   const text = object?.metadata.annotations?.[annotations.revision] ?? '';

@@ -38,7 +38,12 @@ export interface World {
   agentSecrets(key: IssuerKey): KubeObject[];
   /** The namespaces that the operator works in; undefined until it is known which there are. */
   namespaces(): NamespaceView[] | undefined;
-  /** Whether every kind was listed whole at least once. */
+  /** Whether all issuers of a namespace are known. */
+  knowsIssuers(namespace: string): boolean;
+  /**
+   * Whether every kind was listed whole at least once. A namespace among several where the operator may not counts as
+   * known, as long as it may in another.
+   */
   synced(): boolean;
   /**
    * Why a kind cannot be followed, when the API server said so: a missing permission, a missing CRD. With a namespace,
@@ -148,9 +153,11 @@ export function followWorld(options: {
       );
     },
     namespaces: allNamespaces.list,
-    synced: () =>
-      allNamespaces.list() !== undefined &&
-      Object.values(informers).every((all) => all.every(({ informer }) => informer.synced())),
+    knowsIssuers: (namespace) =>
+      informers.issuers.some(
+        (one) => [undefined, namespace].includes(one.namespace) && one.informer.synced(),
+      ),
+    synced: () => allNamespaces.list() !== undefined && Object.values(informers).every((all) => isKnown(all)),
     problem: (namespace) =>
       Object.values(informers)
         .flat()
@@ -161,6 +168,10 @@ export function followWorld(options: {
 }
 
 type Followers = { namespace: string | undefined; informer: Informer }[];
+
+const isKnown = (all: Followers): boolean =>
+  all.some(({ informer }) => informer.synced()) &&
+  all.every(({ informer }) => informer.synced() || informer.forbidden());
 
 const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 

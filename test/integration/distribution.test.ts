@@ -248,14 +248,16 @@ describe('keys in other namespaces', () => {
     await applyObject(theirs);
     const before = await secretIn('green', 'green-1');
     await apply('green', inTeam('green'));
-    const told = await until('green', 'Distributed', 'NameConflict');
+    const told = await until('green', 'Distributed', 'NamespaceConflict');
+    await until('green', 'Ready', 'Ready');
     expect(told.message).toMatch(
       /in 2 of 3 namespaces\. green-1: Secret green-1\/macp-auth\.platform\.green exists/,
     );
     expect(await kidsIn('green', 'green-2')).toEqual([(await issuer('green')).status?.activeKeyID]);
     expect(await secretIn('green', 'green-1')).toEqual(before);
     await kubectl.run(['delete', 'secret', 'macp-auth.platform.green', '-n', 'green-1']);
-    await until('green', 'Ready', 'Ready');
+    // Nothing of ours tells that it went, so it takes until the next look.
+    await until('green', 'Distributed', 'AllNamespacesCurrent', 'platform', 90);
     expect((await issuer('green')).status?.namespaces).toBe(3);
     await kubectl.run(['delete', 'mai', 'green', '-n', 'platform', '--timeout=20s']);
   }, 120_000);

@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
-import { objectNames } from '../../operator/api/names.ts';
+import { labels, objectNames } from '../../operator/api/names.ts';
+import { resources } from '../../operator/cluster/resources.ts';
 import { sidecarImage } from '../support/operator.ts';
 import { type Bench, eventually, openBench } from './support.ts';
 
@@ -56,6 +57,17 @@ describe('an operator for some namespaces', () => {
       if (found?.reason === reason && message.test(found.message)) return found;
       throw new Error(JSON.stringify(found));
     });
+  // A pod that no kubelet runs, and what the operator says of it.
+  const told = async (pod: string, namespace: string, { name, reason }: { name: string; reason: string }) => {
+    const metadata = { name: pod, namespace, labels: { [labels.issuer]: `${bench.namespace}.${name}` } };
+    const spec = { nodeName: 'none', containers: [{ name: 'agent', image: 'host' }] };
+    await applyObject({ apiVersion: 'v1', kind: 'Pod', metadata, spec });
+    await eventually(`${reason} of ${pod}`, async () => {
+      const { items } = await bench.client.list(resources.events, namespace, {});
+      const events = items as unknown as { reason: string; regarding: { name: string } }[];
+      return events.some((event) => event.reason === reason && event.regarding.name === pod);
+    });
+  };
   const secretIn = (name: string, namespace: string) => {
     const { agentSecret } = objectNames({ namespace: bench.namespace, name });
     return bench.client.find({ apiVersion: 'v1', kind: 'Secret', plural: 'secrets' }, namespace, agentSecret);
@@ -69,6 +81,9 @@ describe('an operator for some namespaces', () => {
     await bench.apply('named', selecting({ matchLabels: { team: 'named' } }));
     // What the labels of the one without a role are cannot be told, so it has no keys.
     const issuer = await bench.ready('named');
+    await told('lost', a, { name: 'absent', reason: 'IssuerNotFound' });
+    const port = /"healthPort":(\d+)/.exec(operator.output())?.[1];
+    await eventually('it ready', async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok);
     expect(issuer.status?.namespaces).toBe(3);
     for (const name of [bench.namespace, a, b]) expect(await secretIn('named', name)).toBeDefined();
     expect(await secretIn('named', dark)).toBeUndefined();
@@ -82,7 +97,7 @@ describe('an operator for some namespaces', () => {
     await condition(
       'named',
       'Distributed',
-      'WriteFailed',
+      'NamespaceWriteFailed',
       new RegExp(`in 2 of 3 namespaces\\. ${dark}: secrets is forbidden.*in the namespace "${dark}"`),
     );
     await bind(dark);

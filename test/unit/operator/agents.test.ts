@@ -1,5 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import type { AgentNamespaces } from '../../../operator/plan/agents.ts';
+import {
+  type AgentNamespaces,
+  distributedEverywhere,
+  isExposed,
+  mintsUntil,
+  withNamespaces,
+  withoutHarmless,
+} from '../../../operator/plan/agents.ts';
 import { activeKey, committedKey, type Keyring, type KeyringKey } from '../../../operator/plan/keyring.ts';
 import type { KeyPolicy } from '../../../operator/plan/policy.ts';
 import type { Traces } from '../../../operator/plan/recovery.ts';
@@ -11,6 +18,7 @@ import {
   absent,
   active,
   day,
+  frozen,
   held,
   hour,
   keyringOf,
@@ -319,4 +327,260 @@ test('an older copy, by consent, knows of the namespaces of both', () => {
     now: t0 + switchTime,
   });
   expect(keyring.namespaces).toEqual(['a', 'b']);
+});
+
+// What holds whatever happens around it: the functions by themselves.
+describe('the keys that are distributed everywhere', () => {
+  const [first, second] = [active(), active({ activateAt: t0 + hour })];
+  const own = [held(first), held(second)];
+  const both = [first.kid, second.kid];
+  const all = (
+    overrides: Partial<Keyring>,
+    secrets: readonly { namespace: string; keys: readonly KeyringKey[] }[],
+    mine = own,
+  ) =>
+    distributedEverywhere(keyringOf(overrides), mine, {
+      ...ownAgents,
+      held: secrets.map(({ namespace, keys }) => ({ namespace, keys: keys.map(held) })),
+    });
+  const deselected = [{ namespace: 'a', since: t0, keyIDs: [first.kid] }];
+
+  test.each<[string, Partial<Keyring>, Parameters<typeof all>[1], string[]]>([
+    ['all of its own where there are no others', {}, [], both],
+    ['all of its own where no other has a Secret', { namespaces: ['a', 'b'] }, [], both],
+    [
+      'those alone that every other has',
+      { namespaces: ['a', 'b'] },
+      [
+        { namespace: 'a', keys: [first, second] },
+        { namespace: 'b', keys: [first] },
+      ],
+      [first.kid],
+    ],
+    [
+      'none where two others have none in common',
+      { namespaces: ['a', 'b'] },
+      [
+        { namespace: 'a', keys: [second] },
+        { namespace: 'b', keys: [first] },
+      ],
+      [],
+    ],
+    ['none where another has an empty Secret', { namespaces: ['a'] }, [{ namespace: 'a', keys: [] }], []],
+    ['all, whatever one that is not listed has', { namespaces: ['b'] }, [{ namespace: 'a', keys: [] }], both],
+    ['none where one that came back has no Secret yet', { namespaces: ['a'], deselected }, [], []],
+    [
+      'what one that came back has',
+      { namespaces: ['a'], deselected },
+      [{ namespace: 'a', keys: [second] }],
+      [second.kid],
+    ],
+    ['all, whatever one that did not come back lacks', { namespaces: ['b'], deselected }, [], both],
+  ])('are %s', (_, overrides, secrets, expected) => {
+    expect(all(overrides, secrets)).toEqual(expected);
+  });
+
+  test('are none that its own namespace lacks, and none twice', () => {
+    const secrets = [{ namespace: 'a', keys: [first, second] }];
+    expect(all({ namespaces: ['a'] }, secrets, [])).toEqual([]);
+    expect(all({ namespaces: ['a'] }, secrets, [held(first), held(first)])).toEqual([first.kid]);
+  });
+});
+
+describe('noting namespaces', () => {
+  const now = t0 + hour;
+  const note = (keyring: Keyring, agents: Partial<AgentNamespaces>) =>
+    withNamespaces(frozen(keyring), { agents: { ...ownAgents, ...agents }, now });
+  const one = active({ distributedAt: t0 });
+  const keys = [one, ripe()];
+
+  test.each<[string, Partial<Keyring>, Partial<AgentNamespaces>]>([
+    ['there are none', {}, {}],
+    [
+      'they are as they were, in whatever order they are seen',
+      { namespaces: ['a', 'b'] },
+      { selected: ['b', 'a'] },
+    ],
+    ['none can be told', { namespaces: ['a', 'b'] }, { unknown: 'all' }],
+    ['one cannot be told', { namespaces: ['a', 'b'] }, { selected: ['b'], unknown: ['a'] }],
+    [
+      'one that never had keys is not selected',
+      { namespaces: ['a'] },
+      { selected: ['a'], unselected: ['b'] },
+    ],
+    ['the operator works in them', { namespaces: ['a'] }, { selected: ['a'], watched: ['team', 'a'] }],
+  ])('changes nothing, the very keyring, when %s', (_, overrides, agents) => {
+    const keyring = keyringOf(overrides);
+    expect(note(keyring, agents)).toBe(keyring);
+  });
+
+  test.each<[string, string[], Partial<AgentNamespaces>, string[], string[]]>([
+    ['another instead', ['a'], { selected: ['b'], unselected: ['a'] }, ['b'], ['a']],
+    ['one more, sorted', ['b'], { selected: ['b', 'a', 'c'] }, ['a', 'b', 'c'], []],
+    ['the first alone gone', ['a', 'b'], { selected: ['b'] }, ['b'], []],
+    ['the last alone gone', ['a', 'b'], { selected: ['a'] }, ['a'], []],
+    ['as many, but others', ['a', 'b'], { selected: ['a', 'c'] }, ['a', 'c'], []],
+    ['an unknown one that never had keys', ['a'], { selected: ['a', 'c'], unknown: ['b'] }, ['a', 'c'], []],
+    ['one that is outside', ['a', 'b'], { unknown: ['b'], watched: ['b'] }, ['b'], ['a']],
+    ['those that are unselected, of all', ['a', 'b'], { unselected: ['a', 'b'] }, [], ['a', 'b']],
+  ])('says who is in it: %s', (_, before, agents, after, left) => {
+    const keyring = keyringOf({ keys, namespaces: before });
+    const noted = note(keyring, agents);
+    expect(noted).toEqual({
+      ...keyring,
+      namespaces: after,
+      deselected: left.map((namespace) => ({ namespace, since: now, keyIDs: [one.kid] })),
+    });
+  });
+
+  test('knows of one that leaves every key but the spares', () => {
+    const retired = publishedOnly({ activateAt: t0 - day });
+    const bare = publishedOnly();
+    const committed = ripe({ activateAt: now + minute });
+    const noted = note(keyringOf({ keys: [retired, bare, one, committed, ripe()], namespaces: ['a'] }), {
+      unselected: ['a'],
+    });
+    expect(noted.deselected[0]?.keyIDs).toEqual([retired.kid, bare.kid, one.kid, committed.kid]);
+  });
+
+  const other = active({ activateAt: t0 + minute });
+  const before = [
+    { namespace: 'a', since: t0, keyIDs: ['gone', one.kid] },
+    { namespace: 'b', since: t0 + 1, keyIDs: [one.kid] },
+  ];
+
+  test('unites what one knew with what it knows, from now, and leaves the others', () => {
+    const keyring = keyringOf({ keys: [one, other], namespaces: ['a'], deselected: before });
+    const noted = note(keyring, { unselected: ['a', 'b'] });
+    expect(noted.deselected).toEqual([
+      before[1],
+      { namespace: 'a', since: now, keyIDs: ['gone', one.kid, other.kid] },
+    ]);
+  });
+
+  test('leaves when it was, where one that leaves again knows no more than before', () => {
+    const keyring = keyringOf({ keys, namespaces: ['a'], deselected: before });
+    const noted = note(keyring, { unselected: ['a', 'b'] });
+    expect(noted).toEqual({ ...keyring, namespaces: [] });
+    expect(noted.deselected).toBe(keyring.deselected);
+  });
+
+  const secretOf = (namespace: string, ...held_: KeyringKey[]) => ({ namespace, keys: held_.map(held) });
+  test.each<[string, Partial<Keyring>, Partial<AgentNamespaces>, string[] | undefined]>([
+    [
+      'every key of ours in it',
+      {},
+      { unselected: ['c'], held: [secretOf('c', one, other)] },
+      [one.kid, other.kid],
+    ],
+    ["not a stranger's", {}, { unselected: ['c'], held: [secretOf('c', active(), other)] }, [other.kid]],
+    ['none where it holds none', {}, { unselected: ['c'], held: [secretOf('c')] }, undefined],
+    ['none where it is selected', {}, { selected: ['c'], held: [secretOf('c', one)] }, undefined],
+    ['none where it cannot be told', {}, { unknown: ['c'], held: [secretOf('c', one)] }, undefined],
+    [
+      'all that was handed out where the keyring names it',
+      { namespaces: ['c'] },
+      { unselected: ['c'], held: [secretOf('c', one)] },
+      [one.kid, other.kid],
+    ],
+  ])('knows of a Secret where none should be: %s', (_, overrides, agents, expected) => {
+    const noted = note(keyringOf({ keys: [one, other], ...overrides }), agents);
+    expect(noted.deselected).toEqual(expected ? [{ namespace: 'c', since: now, keyIDs: expected }] : []);
+  });
+
+  test('of one that returns has the distribution of every key confirmed again', () => {
+    const keyring = keyringOf({ keys: [one, other], namespaces: ['b'], deselected: before });
+    const { distributedAt: _, ...unconfirmed } = one;
+    const back = note(keyring, { selected: ['a', 'b'] });
+    expect(back).toEqual({ ...keyring, keys: [unconfirmed, other], namespaces: ['a', 'b'] });
+    expect(back.keys[0]).not.toHaveProperty('distributedAt');
+    // Once: it is there from now on.
+    const confirmed = { ...back, keys: [one, other] };
+    expect(note(confirmed, { selected: ['a', 'b'] })).toBe(confirmed);
+  });
+
+  test.each<[string, string[], Partial<AgentNamespaces>]>([
+    ['one that is new beside it', [], { selected: ['c'] }],
+    ['one that leaves beside one that is back already', ['a', 'c'], { selected: ['a'], unselected: ['c'] }],
+  ])('of %s leaves what was confirmed', (_, namespaces, agents) => {
+    const keyring = keyringOf({ keys: [one, other], namespaces, deselected: before });
+    expect(note(keyring, agents).keys).toEqual(keyring.keys);
+  });
+});
+
+describe('what a deselected namespace knows', () => {
+  const [a, b] = [active(), active()];
+  const knowing = (...keyIDs: string[]) => ({ namespace: 'n', since: t0, keyIDs });
+  const record = (kid: string, safeAt: number) => ({
+    ...{ kid, algorithm: 'ES256' as const, revokedAt: t0 - hour },
+    ...{ safeAt, safeAtWorst: safeAt + hour },
+  });
+
+  test('is exposed, in whichever of them, and nothing else is', () => {
+    const keyring = keyringOf({ keys: [a, b], deselected: [knowing('x'), knowing('y', a.kid)] });
+    expect(isExposed(keyring, a.kid)).toBe(true);
+    expect(isExposed(keyring, b.kid)).toBe(false);
+    expect(isExposed(keyringOf({ keys: [a] }), a.kid)).toBe(false);
+  });
+
+  test.each<[string, Partial<Keyring>, string[], boolean]>([
+    ['a key that is published', { keys: [a] }, [a.kid], true],
+    ['one that is published among others that are gone', { keys: [a] }, ['gone', a.kid], true],
+    ['only keys that are gone, while others are published', { keys: [a] }, ['gone'], false],
+    [
+      'a key that was revoked, a moment before it is refused',
+      { revoked: [record('r', t0 + 1)] },
+      ['r'],
+      true,
+    ],
+    ['a key that was revoked, when it is refused', { revoked: [record('r', t0)] }, ['r'], false],
+    ['a key that was revoked long ago', { revoked: [record('r', t0 - 1)] }, ['r'], false],
+    ['none that was revoked just now', { revoked: [record('r', t0 + 1)] }, ['gone'], false],
+    [
+      'one of two that were revoked, and is accepted still',
+      { revoked: [record('q', t0), record('r', t0 + 1)] },
+      ['q', 'r'],
+      true,
+    ],
+    ['nothing', { keys: [a] }, [], false],
+  ])('is remembered or forgotten, with %s', (_, overrides, keyIDs, stays) => {
+    const keyring = frozen(keyringOf({ ...overrides, deselected: [knowing(...keyIDs)] }));
+    const after = withoutHarmless(keyring, t0);
+    expect(after).toEqual({ ...keyring, deselected: stays ? keyring.deselected : [] });
+    if (stays) expect(after).toBe(keyring);
+  });
+
+  test('is forgotten of one although it is remembered of another', () => {
+    const left = { ...knowing(a.kid), namespace: 'left' };
+    const keyring = keyringOf({ keys: [a], deselected: [knowing('gone'), left] });
+    expect(withoutHarmless(keyring, t0).deselected).toEqual([left]);
+    const none = keyringOf({ keys: [a] });
+    expect(withoutHarmless(none, t0)).toBe(none);
+  });
+
+  const removed = (removeAt: number) => active({ removeAt });
+  const soon = removed(t0 + minute);
+  const late = removed(t0 + 30 * day);
+  const keyring = keyringOf({
+    keys: [a, b, soon, late],
+    revoked: [record('r', t0 + 7), record('s', t0 + 3)],
+  });
+  test.each<[string, string[], Record<string, number>, number | undefined]>([
+    ['nothing tells of it, and it goes by no age', [a.kid], {}, undefined],
+    ['it is to be revoked', [a.kid], { [a.kid]: t0 }, t0 + untilRefused],
+    ['it goes by its age', [late.kid], {}, t0 + 30 * day],
+    ['it is to be revoked before it goes by its age', [late.kid], { [late.kid]: t0 }, t0 + untilRefused],
+    ['it goes by its age before it is revoked', [soon.kid], { [soon.kid]: t0 }, t0 + minute],
+    ['it was refused long before it goes by its age', [soon.kid], { [soon.kid]: 0 }, untilRefused],
+    ['it is revoked', ['r'], {}, t0 + 7],
+    ['it is gone', ['gone'], {}, 0],
+    ['both are revoked: the later', ['s', 'r'], {}, t0 + 7],
+    ['one is gone and one is to be revoked', ['gone', a.kid], { [a.kid]: t0 }, t0 + untilRefused],
+    ['one goes later than the other', [a.kid, late.kid], { [a.kid]: t0 }, t0 + 30 * day],
+    ['of one it cannot be told', ['r', a.kid, b.kid], { [a.kid]: t0 }, undefined],
+    ['of the first it cannot be told', [b.kid, a.kid, late.kid], { [a.kid]: t0 }, undefined],
+  ])('mints until its last key is refused: %s', (_, keyIDs, revokedFrom, expected) => {
+    const until = mintsUntil(keyring, knowing(...keyIDs), policyOf(), ({ kid }) => revokedFrom[kid]);
+    expect(until).toBe(expected);
+  });
 });

@@ -128,6 +128,70 @@ describe('an object that derives from the keyring', () => {
     expect(api.objects.get(paths.configMap)?.data).toEqual(stored.data);
   });
 
+  describe('of the same revision', () => {
+    const bySpec = (generation: number, max: string, uid = 'issuer-uid') =>
+      issuerOf({ ttl: { default: '5m', max } }, undefined, { generation, uid });
+    const wide = bySpec(3, '24h');
+    const narrow = bySpec(4, '1h');
+    const write = (by: MacpAuthIssuer, observed?: KubeObject) =>
+      applyDerived(request(resources.secrets, objectsOf(by, newer).agentSecret, observed, by));
+    const stored = () => structuredClone(api.objects.get(paths.agentSecret)) as KubeObject;
+
+    test.each([
+      ['knows', true],
+      ['does not know', false],
+    ])(
+      'never goes back to an older spec, whether a paused operator %s the newer or not',
+      async (_, cached) => {
+        await write(bySpec(2, '2h'));
+        const before = stored();
+        await write(narrow, before);
+        api.put(paths.issuer, narrow);
+        const after = stored();
+        await expect(write(wide, cached ? after : before)).rejects.toBeInstanceOf(Superseded);
+        await expect(write(wide)).rejects.toBeInstanceOf(Superseded);
+        expect(stored()).toEqual(after);
+      },
+    );
+
+    test('follows the spec, and then is no write', async () => {
+      await write(wide);
+      const written = await write(narrow, stored());
+      expect(written).toMatchObject({ created: false, filesChanged: true });
+      const before = writes().length;
+      expect(await write(narrow, stored())).toBeUndefined();
+      expect(writes()).toHaveLength(before);
+      // What no file tells of is noted all the same, or an operator in between could write what it knows.
+      const next = await write(bySpec(5, '1h'), stored());
+      expect(next).toMatchObject({ created: false, filesChanged: false });
+    });
+
+    test.each([
+      ['a generation that there never was', narrow, 'issuer-uid/99'],
+      ['a generation that is none', narrow, 'issuer-uid/99x'],
+      ['the generation of an earlier issuer', bySpec(1, '1h', 'second'), 'issuer-uid/99'],
+    ])('is written although it is annotated with %s', async (_, by, annotation) => {
+      api.put(paths.issuer, by);
+      const { metadata, ...rest } = objectsOf(wide, newer).agentSecret;
+      const annotated = { ...metadata.annotations, [annotations.issuerGeneration]: annotation };
+      await write(
+        by,
+        api.put(paths.agentSecret, { ...rest, metadata: { ...metadata, annotations: annotated } }),
+      );
+      const { uid, generation } = by.metadata;
+      expect(stored().metadata.annotations?.[annotations.issuerGeneration]).toBe(`${uid}/${generation}`);
+    });
+
+    test.each([
+      ['is gone', undefined],
+      ['is another one', bySpec(1, '1h', 'second')],
+    ])('stays as it is where the issuer %s', async (_, now) => {
+      await write(narrow);
+      if (now) api.put(paths.issuer, now);
+      await expect(write(wide, stored())).rejects.toBeInstanceOf(Superseded);
+    });
+  });
+
   describe('in a namespace of others', () => {
     const elsewhere = '/api/v1/namespaces/b/secrets/macp-auth.team.demo';
     const write = (keyring: Keyring, observed?: KubeObject) =>

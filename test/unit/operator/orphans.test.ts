@@ -4,7 +4,7 @@ import { labels, type MacpAuthIssuer, managedBy } from '../../../operator/api/na
 import type { KubeObject } from '../../../operator/cluster/resources.ts';
 import { judgeOrphan, type OrphanFacts, tellOrphans } from '../../../operator/orphans.ts';
 import { FakeApiServer, failure } from './api-server.ts';
-import { issuerOf, minute, objectNamed, t0, until } from './builders.ts';
+import { hour, issuerOf, minute, objectNamed, t0, until } from './builders.ts';
 
 const issuer = issuerOf();
 const { namespace, name } = issuer.metadata;
@@ -23,7 +23,8 @@ const podOf = (label: string, metadata: object = {}, phase = 'Pending'): KubeObj
 });
 
 const facts: OrphanFacts = {
-  namespaces: undefined,
+  knowsIssuers: () => true,
+  isTrusted: () => true,
   issuer: (key) => (key.namespace === namespace && key.name === name ? issuer : undefined),
   selects: (found: MacpAuthIssuer, where) => found.metadata.namespace === where,
 };
@@ -62,8 +63,21 @@ describe('an agent pod', () => {
     expect(judge(orphan, {}, t0 + 1_000)).toBeUndefined();
     expect(judge(podOf('absent.demo', {}, 'Succeeded'))).toBeUndefined();
     expect(judge(podOf('absent.demo', { deletionTimestamp: 'now' }))).toBeUndefined();
-    expect(judge(orphan, { namespaces: [namespace] })).toBeUndefined();
-    expect(judge(orphan, { namespaces: ['absent'] })).toMatchObject({ reason: 'IssuerNotFound' });
+    expect(judge(orphan, { knowsIssuers: (where) => where === namespace })).toBeUndefined();
+    const known = { knowsIssuers: (where: string) => where === 'absent' };
+    expect(judge(orphan, known)).toMatchObject({ reason: 'IssuerNotFound' });
+    expect(judge(podOf('demo'), { knowsIssuers: () => false })).toMatchObject({
+      reason: 'IssuerLabelMalformed',
+    });
+  });
+
+  test('is not told to have a selector set that would be ignored', () => {
+    const pod = podOf(`${namespace}.${name}`, { namespace: 'elsewhere' });
+    expect(judge(pod)?.note).toMatch(/have its spec\.agents\.namespaceSelector select the namespace/);
+    const untrusted = judge(pod, { isTrusted: () => false });
+    expect(untrusted?.reason).toBe('NamespaceNotSelected');
+    expect(untrusted?.note).toMatch(/--trusted-namespaces\), so run the pod in team/);
+    expect(untrusted?.note).not.toContain('namespaceSelector');
   });
 });
 
@@ -73,12 +87,14 @@ describe('an orphan', () => {
   beforeEach(async () => {
     api = await FakeApiServer.start();
     stop = new AbortController();
+    now = t0 + minute;
   });
   afterEach(async () => {
     stop.abort();
     await api.stop();
   });
 
+  let now: number;
   const start = (known: Partial<OrphanFacts> = {}) => {
     const lines: string[] = [];
     tellOrphans({
@@ -86,7 +102,7 @@ describe('an orphan', () => {
       namespaces: [namespace],
       ...known,
       client: api.client(),
-      synced: () => true,
+      now: () => now,
       lookMs: 10,
       log: pino({}, { write: (line) => void lines.push(line) }),
       signal: stop.signal,
@@ -124,10 +140,35 @@ describe('an orphan', () => {
   });
 
   test('is told again what the network lost, and not what the API server refused', async () => {
-    serve(podOf(`${namespace}.absent`), [failure(503, 'ServiceUnavailable'), failure(403, 'Forbidden')]);
+    const passing = [failure(503, 'ServiceUnavailable'), failure(429, 'TooManyRequests')];
+    serve(podOf(`${namespace}.absent`), [...passing, failure(403, 'Forbidden')]);
     const lines = start();
-    await until(() => lines.length === 2);
+    await until(() => lines.length === 3);
     await aFewLooks();
-    expect(events()).toHaveLength(2);
+    expect(events()).toHaveLength(3);
+  });
+
+  test('is told again each hour, when the last Event is gone, under another name', async () => {
+    serve(podOf(`${namespace}.absent`));
+    start();
+    await until(() => events().length === 1);
+    now = t0 + hour - 1;
+    await aFewLooks();
+    expect(events()).toHaveLength(1);
+    now = t0 + hour;
+    await until(() => events().length === 2);
+    await aFewLooks();
+    const names = events().map(({ body }) => JSON.parse(body).metadata.name);
+    expect(new Set(names).size).toBe(2);
+  });
+
+  test('is told once by two operators, and after a restart', async () => {
+    serve(podOf(`${namespace}.absent`));
+    const before = start();
+    const after = start();
+    await until(() => events().length === 2);
+    await aFewLooks();
+    expect(new Set(events().map(({ body }) => JSON.parse(body).metadata.name)).size).toBe(1);
+    expect([before, after]).toEqual([[], []]);
   });
 });
