@@ -76,6 +76,7 @@ function decide(policy: KeyPolicy, keyring: Keyring | undefined, now: number, ma
     observedRotateNow: undefined,
     published: [],
     distributed: [],
+    holders: [],
   };
   const input = {
     policy,
@@ -86,6 +87,7 @@ function decide(policy: KeyPolicy, keyring: Keyring | undefined, now: number, ma
       silent: 0,
       clockDifferenceMs: 0,
     },
+    agents: { selected: [], unselected: [], unknown: [], held: [] },
     now,
   };
   const decision = plan({ ...input, newKeys: [] });

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 
@@ -5,8 +6,12 @@ import { z } from 'zod';
 export interface Config {
   /** Undefined: the in-cluster ServiceAccount, else the usual kubeconfig rules. */
   kubeconfig: string | undefined;
-  /** Namespaces whose issuers are acted on; undefined: all. */
+  /** The namespaces that the operator works in, for issuers and for agents; undefined: all. */
   namespaces: string[] | undefined;
+  /** Namespaces whose issuers may give keys to agents in others. */
+  trustedNamespaces: string[];
+  /** The namespace that the operator itself runs in, where that is known. */
+  ownNamespace: string | undefined;
   /** Image of the JWKS server's pods. */
   sidecarImage: string;
   /** How server pods are asked for what they serve. */
@@ -22,13 +27,16 @@ export class ConfigError extends Error {}
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
+const names = z
+  .string()
+  .transform((text) => text.split(',').map((name) => name.trim()))
+  .refine((list) => list.every((name) => label.test(name)), 'must be namespace names separated by commas')
+  .optional();
+
 const schema = z.object({
   kubeconfig: z.string().optional(),
-  namespaces: z
-    .string()
-    .transform((text) => text.split(',').map((name) => name.trim()))
-    .refine((names) => names.every((name) => label.test(name)), 'must be namespace names separated by commas')
-    .optional(),
+  namespaces: names,
+  'trusted-namespaces': names,
   'sidecar-image': z
     .string('must be set to the image of the sidecar')
     .regex(/^\S+$/, 'must be an image reference'),
@@ -49,12 +57,24 @@ const flags = Object.keys(schema.shape) as (keyof typeof schema.shape)[];
 
 const variableOf = (flag: string): string => `MACP_AUTH_OPERATOR_${flag.toUpperCase().replaceAll('-', '_')}`;
 
+// Where kubelet puts it for a pod with a ServiceAccount.
+const namespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
+
+function mountedNamespace(): string | undefined {
+  try {
+    return readFileSync(namespaceFile, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
 /**
- * Reads flags, and for those not given the environment (`--sidecar-image` is `MACP_AUTH_OPERATOR_SIDECAR_IMAGE`).
+ * Reads flags, and for those not given the environment (`--sidecar-image` is `MACP_AUTH_OPERATOR_SIDECAR_IMAGE`). The
+ * operator's own namespace is POD_NAMESPACE, or that of its ServiceAccount.
  *
  * @throws ConfigError for the first value that cannot be used
  */
-export function readConfig(args: string[], env: NodeJS.ProcessEnv): Config {
+export function readConfig(args: string[], env: NodeJS.ProcessEnv, mounted = mountedNamespace): Config {
   const given = parseFlags(args);
   const raw = Object.fromEntries(
     flags.map((flag) => [flag, given[flag] ?? (env[variableOf(flag)] || undefined)]),
@@ -66,9 +86,12 @@ export function readConfig(args: string[], env: NodeJS.ProcessEnv): Config {
     throw new ConfigError(`--${flag} (or ${variableOf(flag)}) ${message}`);
   }
   const { data } = parsed;
+  const ownNamespace = env.POD_NAMESPACE || mounted() || undefined;
   return {
     kubeconfig: data.kubeconfig,
     namespaces: data.namespaces,
+    trustedNamespaces: data['trusted-namespaces'] ?? (ownNamespace === undefined ? [] : [ownNamespace]),
+    ownNamespace,
     sidecarImage: data['sidecar-image'],
     probe: data.probe,
     healthAddress: data['health-address'],

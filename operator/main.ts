@@ -3,16 +3,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { pino } from 'pino';
 import { Superseded } from './api/errors.ts';
-import { ApiClient } from './cluster/client.ts';
+import { leaveNamespace } from './apply/finalize.ts';
+import { ApiClient, briefly } from './cluster/client.ts';
+import { createLimiter } from './cluster/limiter.ts';
 import { WorkQueue } from './cluster/queue.ts';
+import { resources } from './cluster/resources.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { createMetrics } from './metrics.ts';
+import { isTrusted, mayHaveAgents } from './observe/agents.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
 import { followWorld } from './observe/world.ts';
+import { tellOrphans } from './orphans.ts';
 import { type Context, reconcile } from './reconcile.ts';
 import { serve } from './serve.ts';
 
 const concurrency = 8;
+/** How many namespaces are written to, and pods touched, at a time. */
+const namespacesAtATime = 16;
+/** How long the operator takes to let issuers go at its own end. */
+const leavingMs = 5_000;
 /** How long the caches may take before work begins without those that cannot be filled. */
 const syncPatienceMs = 10_000;
 
@@ -71,6 +80,10 @@ async function run(config: Config): Promise<void> {
     world,
     askPod,
     sidecarImage: config.sidecarImage,
+    watchedNamespaces: config.namespaces,
+    trustedNamespaces: config.trustedNamespaces,
+    clean: new Set(),
+    limit: createLimiter(namespacesAtATime),
     answers: new Map(),
     untold: new Set(),
     now: Date.now,
@@ -102,11 +115,32 @@ async function run(config: Config): Promise<void> {
     },
   });
 
+  // Once it has ended, nobody lets issuers go that lie in the same namespace, and that could never end.
+  async function leave(): Promise<void> {
+    const { ownNamespace, namespaces: watchedNamespaces } = config;
+    if (ownNamespace === undefined) return;
+    try {
+      const namespace = await client.find(resources.namespaces, undefined, ownNamespace);
+      if (namespace?.metadata.deletionTimestamp === undefined) return;
+      const issuers = world.issuers().filter(({ metadata }) => metadata.namespace === ownNamespace);
+      await Promise.all(
+        issuers.map((issuer) =>
+          leaveNamespace({ client, issuer, watchedNamespaces }).catch((error) =>
+            log.warn({ issuer: issuer.metadata.name, reason: briefly(error) }, 'the issuer was not let go'),
+          ),
+        ),
+      );
+    } catch (error) {
+      log.warn({ reason: briefly(error) }, 'whether its namespace goes could not be read');
+    }
+  }
+
   const stop = async (name: NodeJS.Signals) => {
     if (signal.aborted) return;
     log.info({ signal: name }, 'stopping');
     stopping.abort();
     await queue.stop();
+    await Promise.race([leave(), sleep(leavingMs, undefined, { ref: false })]);
     server.closeAllConnections();
     server.close();
   };
@@ -116,6 +150,7 @@ async function run(config: Config): Promise<void> {
   log.info(
     {
       namespaces: config.namespaces ?? 'all',
+      trustedNamespaces: config.trustedNamespaces,
       healthPort: (server.address() as AddressInfo).port,
       probe: config.probe,
     },
@@ -128,6 +163,17 @@ async function run(config: Config): Promise<void> {
   ) {
     await sleep(20, undefined, { signal }).catch(() => {});
   }
+  tellOrphans({
+    client,
+    namespaces: config.namespaces,
+    knowsIssuers: world.knowsIssuers,
+    issuer: world.issuer,
+    selects: (issuer, namespace) => mayHaveAgents(world, issuer, config.trustedNamespaces, namespace),
+    isTrusted: (issuer) => isTrusted(issuer, config.trustedNamespaces),
+    now: Date.now,
+    log,
+    signal,
+  });
   started = true;
   for (const text of waiting) queue.add(text);
 }

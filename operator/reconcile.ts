@@ -1,22 +1,25 @@
 import type { Logger } from 'pino';
 import { NameConflict, Superseded } from './api/errors.ts';
 import { type IssuerKey, issuerLabel, type MacpAuthIssuer } from './api/names.ts';
-import { type Answers, applyChild, applyDerived } from './apply/children.ts';
-import { addFinalizer, cleanUpAfter, finalize } from './apply/finalize.ts';
+import { type Answers, applyChild } from './apply/children.ts';
+import { distribute } from './apply/distribute.ts';
+import { addFinalizer, cleanUpAfter, finalize, leaveNamespace } from './apply/finalize.ts';
 import { type KeyringOutcome, settleKeyring } from './apply/keyring.ts';
-import { touchPods } from './apply/touch.ts';
-import { agentSecret, jwksConfigMap, readPublished } from './build/files.ts';
 import { serverDeployment, serverPodDisruptionBudget, serverService } from './build/server.ts';
 import { type ApiClient, briefly, isStatus } from './cluster/client.ts';
+import type { Limiter } from './cluster/limiter.ts';
 import { type KubeObject, type Resource, resources } from './cluster/resources.ts';
 import type { Metrics } from './metrics.ts';
+import { isTrusted, observeAgents } from './observe/agents.ts';
 import { keyPolicy } from './observe/keyring.ts';
 import type { AskPod } from './observe/probe.ts';
 import type { Children, World } from './observe/world.ts';
-import { isSigning, type Keyring, knownKeyIDs } from './plan/keyring.ts';
+import { type Keyring, knownKeyIDs } from './plan/keyring.ts';
+import { namedBy } from './plan/selection.ts';
+import { abbreviated } from './plan/servers.ts';
 import { type Judgement, severityOf } from './status/conditions.ts';
 import { recordEvent, transitionEvents } from './status/events.ts';
-import { isReady, judgePublished, judgeRotation, judgeServer } from './status/judge.ts';
+import { isReady, judgeConfined, judgePublished, judgeRotation, judgeServer } from './status/judge.ts';
 import { type RevocationsOnly, statusOf } from './status/status.ts';
 
 /** Everything that a reconcile needs of the world. */
@@ -25,7 +28,15 @@ export interface Context {
   world: World;
   askPod: AskPod;
   sidecarImage: string;
+  /** The namespaces that the operator works in; undefined: all. */
+  watchedNamespaces: readonly string[] | undefined;
+  /** Namespaces whose issuers may give keys to others. */
+  trustedNamespaces: readonly string[];
   answers: Answers;
+  /** Namespaces that were seen to have no agent Secret since they were deselected. */
+  clean: Set<string>;
+  /** How many namespaces are written to, and pods touched, at a time. */
+  limit: Limiter;
   /** The uids of issuers whose status could not be written, which an Event told. */
   untold: Set<string>;
   /** Milliseconds since the Unix epoch. */
@@ -48,17 +59,21 @@ const maxLabelLength = 63;
  * queue should try again soon.
  */
 export async function reconcile(context: Context, key: IssuerKey): Promise<number | undefined> {
-  const { client, world } = context;
+  const { client, world, watchedNamespaces } = context;
   const cached = world.issuer(key);
   if (!cached) {
-    await cleanUpAfter(client, key, world.children(key).agentSecret);
+    await cleanUpAfter(client, key, world.agentSecrets(key));
     return undefined;
   }
   if (cached.metadata.deletionTimestamp) {
     const event = await reporting(context, cached, 'DeletionBlocked', () =>
-      finalize(client, cached, context.now()),
+      finalize({ client, issuer: cached, watchedNamespaces, now: context.now() }),
     );
     if (event) await recordEvent(client, context.log, cached, event);
+    return undefined;
+  }
+  if (world.namespaces()?.some(({ name, terminating }) => name === key.namespace && terminating)) {
+    await leaveNamespace({ client, issuer: cached, watchedNamespaces });
     return undefined;
   }
   if (issuerLabel(key).length > maxLabelLength) {
@@ -69,26 +84,44 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   const children = world.children(key);
   const ready = children.serverPods.filter(isReady);
   const served = await Promise.all(ready.map(context.askPod));
-  const keyring = await settleKeyring({ client, issuer, children, served, now: context.now() });
+  const agents = observeAgents(world, issuer, context.trustedNamespaces, watchedNamespaces);
+  const keyring = await settleKeyring({
+    client,
+    issuer,
+    children,
+    agents,
+    watchedNamespaces,
+    served,
+    now: context.now(),
+  });
   // At once: what happens to a keyring must be told even when status cannot be written.
   for (const event of keyring.events) await recordEvent(client, context.log, issuer, event);
   const failures: unknown[] = keyring.failure === undefined ? [] : [keyring.failure];
 
   const server = await applyServer(context, issuer, children, failures);
-  const distributed = await distribute(context, issuer, children, keyring, failures);
+  const distribution = await distribute({
+    ...context,
+    issuer,
+    children,
+    agentSecrets: new Map(world.agentSecrets(key).map((secret) => [secret.metadata.namespace, secret])),
+    selection: agents,
+    keyring,
+  });
+  failures.push(...distribution.failures);
   const published = judgePublished(keyring.keyring, served, expectedBy(issuer, context.now()));
 
   const judgements = [
-    judgeCaches(world),
-    accepted(issuer, keyring),
+    judgeCaches(world, issuer),
+    accepted(context, issuer, keyring),
     keyring.judgement,
     server,
     published,
-    distributed,
+    distribution.judgement,
     judgeRotation(keyring.rotation),
+    judgeConfined(keyring.keyring, keyPolicy(issuer)),
   ];
   const known = keyring.keyring ?? { revoked: keyring.revoked ?? [] };
-  await writeStatus(context, issuer, judgements, known);
+  await writeStatus(context, issuer, judgements, known, distribution.namespaces);
   if (failures.length > 0) throw failures[0];
   const settled = keyring.keyring
     ? served.length === 0 || severityOf(published) === 'ok'
@@ -120,8 +153,27 @@ const nameTooLong = (key: IssuerKey): Judgement => ({
   message: `"${issuerLabel(key)}" (namespace.name) has ${issuerLabel(key).length} characters, but labels hold at most ${maxLabelLength}: use a shorter name or namespace`,
 });
 
-function accepted({ spec }: MacpAuthIssuer, { keyring }: KeyringOutcome): Judgement {
+function accepted(
+  { trustedNamespaces, watchedNamespaces }: Context,
+  issuer: MacpAuthIssuer,
+  { keyring }: KeyringOutcome,
+): Judgement {
   const type = 'Accepted';
+  const { spec, metadata } = issuer;
+  const selector = spec.agents?.namespaceSelector;
+  if (selector && !isTrusted(issuer, trustedNamespaces)) {
+    const trusted = trustedNamespaces.length > 0 ? `now ${trustedNamespaces.join(', ')}` : 'now none';
+    const message = `spec.agents.namespaceSelector works only in namespaces that the operator trusts (--trusted-namespaces, ${trusted}), so agents in ${metadata.namespace} alone get keys: create the issuer in one of those, have ${metadata.namespace} added, or remove the field`;
+    return { type, reason: 'NamespaceSelectorNotAllowed', message };
+  }
+  const outside =
+    selector && watchedNamespaces
+      ? namedBy(selector).filter((namespace) => !watchedNamespaces.includes(namespace))
+      : [];
+  if (outside.length > 0) {
+    const message = `spec.agents.namespaceSelector names namespaces that the operator does not work in (--namespaces): ${abbreviated(outside)}`;
+    return { type, reason: 'NamespaceNotWatched', message };
+  }
   const known = keyring && knownKeyIDs(keyring);
   const unknown = known ? spec.rotation.revokedKeyIDs.filter((kid) => !known.has(kid)) : [];
   if (unknown.length === 0) return { type, reason: 'Accepted', message: 'the spec is acted on' };
@@ -132,8 +184,8 @@ function accepted({ spec }: MacpAuthIssuer, { keyring }: KeyringOutcome): Judgem
 // Of what was withdrawn after this, a server may not know yet.
 const expectedBy = (issuer: MacpAuthIssuer, now: number): number => now - keyPolicy(issuer).propagationMs;
 
-function judgeCaches(world: World): Judgement {
-  const problem = world.problem();
+function judgeCaches(world: World, { metadata }: MacpAuthIssuer): Judgement {
+  const problem = world.problem(metadata.namespace);
   return problem === undefined
     ? {
         type: 'CachesSynced',
@@ -164,67 +216,16 @@ async function applyServer(
   return { type: 'ServerAvailable', reason, message: briefly(error) };
 }
 
-// First what verifiers need to know, then what sidecars sign with, unless verifiers could not know that; then their pods
-// are made to look.
-async function distribute(
-  { client, answers, log }: Context,
-  issuer: MacpAuthIssuer,
-  children: Children,
-  { keyring, publish }: KeyringOutcome,
-  failures: unknown[],
-): Promise<Judgement> {
-  const type = 'Distributed';
-  const { namespace } = issuer.metadata;
-  const errors: unknown[] = [];
-  const written: string[] = [];
-  const update = async (resource: Resource, desired: KubeObject, observed: KubeObject | undefined) => {
-    try {
-      const version = await applyDerived({ client, issuer, resource, desired, observed, answers });
-      if (version !== undefined) written.push(version);
-    } catch (error) {
-      if (error instanceof Superseded) throw error;
-      errors.push(error);
-    }
-  };
-  if (publish) {
-    const desired = jwksConfigMap(issuer, publish.keys, publish.revision);
-    await update(resources.configMaps, desired, children.configMap);
-  }
-  const desired = keyring && agentSecret(issuer, namespace, keyring);
-  // A revocation reaches agents also where the JWKS cannot be written.
-  if (desired && (errors.length === 0 || isPublished(keyring, children.configMap))) {
-    await update(resources.secrets, desired, children.agentSecret);
-  }
-  const latest = written.at(-1);
-  if (latest !== undefined) await touchPods(client, log, issuer, namespace, latest);
-  failures.push(...errors);
-  const [error] = errors;
-  if (error !== undefined) {
-    const reason = error instanceof NameConflict ? 'NameConflict' : 'WriteFailed';
-    return { type, reason, message: briefly(error) };
-  }
-  if (!desired) {
-    return { type, reason: 'KeyringNotReady', message: 'waits for the keyring; what was distributed stays' };
-  }
-  const message = `Secret ${desired.metadata.name} holds the keys in 1 of 1 namespaces`;
-  return { type, reason: 'AllNamespacesCurrent', message };
-}
-
-// Whether verifiers can know every key that sidecars are to have.
-function isPublished({ keys }: Keyring, configMap: KubeObject | undefined): boolean {
-  const published = readPublished(configMap).map(({ kid }) => kid);
-  return keys.filter(isSigning).every(({ kid }) => published.includes(kid));
-}
-
 async function writeStatus(
   context: Context,
   issuer: MacpAuthIssuer,
   judgements: readonly Judgement[],
   known: Keyring | RevocationsOnly = { revoked: [] },
+  namespaces?: number,
 ): Promise<void> {
   const { client, log, metrics } = context;
   const { name, namespace, resourceVersion } = issuer.metadata;
-  const status = statusOf(issuer, known, judgements, context.now());
+  const status = statusOf(issuer, known, judgements, context.now(), namespaces);
   metrics.observeIssuer(issuer.metadata, status);
   if (!sameJSON(status, issuer.status)) {
     const body = {

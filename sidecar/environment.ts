@@ -34,8 +34,21 @@ export interface Environment {
   /** The listener for health and metrics; undefined when there is none. */
   health: Binding | undefined;
   logLevel: LogLevel;
+  /** The namespace of this pod, for grants and the audit log. */
+  podNamespace: string | undefined;
+  /** The ServiceAccount of this pod, for the same. */
+  serviceAccount: string | undefined;
   source: AloneSettings | MountedSettings;
 }
+
+/** The variables that say which workload this is; the downward API fills them in. */
+export const workloadVariables = {
+  namespace: 'MACP_AUTH_POD_NAMESPACE',
+  serviceAccount: 'MACP_AUTH_SERVICE_ACCOUNT',
+} as const;
+
+// RFC 1123, as Kubernetes names namespaces and ServiceAccounts.
+const objectName = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 
 const aloneOnly = [
   'MACP_AUTH_SIGNING_KEY_JSON',
@@ -70,6 +83,15 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   const seconds = (name: string, fallback: number) =>
     read(name, fallback, parseSeconds, 'a positive number of seconds');
 
+  // Names only, so that neither can bring a '/' into a sender that is made of it.
+  const kubernetesName = (variable: string, maxLength: number, field: string) =>
+    read(
+      variable,
+      undefined,
+      (value) => (value.length <= maxLength && objectName.test(value) ? value : undefined),
+      `the name that the downward API gives (fieldRef ${field})`,
+    );
+
   const directory = text('MACP_AUTH_FILES_DIR');
   const healthPort = port('MACP_AUTH_HEALTH_PORT', directory === undefined ? undefined : 3201);
   const healthAddress = address('MACP_AUTH_HEALTH_BIND_ADDRESS');
@@ -77,6 +99,8 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     main: { port: port('PORT', 3200), address: address('MACP_AUTH_BIND_ADDRESS') },
     health: healthPort === undefined ? undefined : { port: healthPort, address: healthAddress },
     logLevel: read<LogLevel>('LOG_LEVEL', 'info', oneOf(logLevels), `one of ${logLevels.join(', ')}`),
+    podNamespace: kubernetesName(workloadVariables.namespace, 63, 'metadata.namespace'),
+    serviceAccount: kubernetesName(workloadVariables.serviceAccount, 253, 'spec.serviceAccountName'),
     source:
       directory === undefined
         ? {

@@ -1,3 +1,4 @@
+import { createAudit } from './audit.ts';
 import { signerAt } from './contract/signer.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { aloneMaterial } from './keys/alone.ts';
@@ -7,6 +8,8 @@ import { createSignerMonitor } from './keys/monitor.ts';
 import { followFiles } from './keys/watch.ts';
 import { createLog, type Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { boundsFor, type Workload } from './mint/grant.ts';
+import { refusalText } from './mint/refusals.ts';
 import { createApp } from './server/app.ts';
 import { createHealthApp } from './server/health.ts';
 import { type Listener, listen } from './server/listen.ts';
@@ -22,7 +25,8 @@ async function run(): Promise<void> {
   const listeners: Listener[] = [];
   const isDraining = drainOnSignal(listeners, log);
 
-  const material = await provideMaterial(environment, log, metrics);
+  const workload = { namespace: environment.podNamespace, serviceAccount: environment.serviceAccount };
+  const material = await provideMaterial(environment, workload, log, metrics);
   const signerChosen = createSignerMonitor(log, metrics);
   const checkSigner = () => {
     const { mint } = material();
@@ -32,7 +36,8 @@ async function run(): Promise<void> {
   // Also without requests: an end that comes near must show before the first agent meets it.
   setInterval(checkSigner, signerCheckMilliseconds).unref();
 
-  const app = createApp({ material, now: Date.now, signerChosen, log, metrics });
+  const audit = createAudit(log, workload);
+  const app = createApp({ material, now: Date.now, signerChosen, workload, audit, metrics });
   const main = await listen(app, environment.main, { port: 'PORT', address: 'MACP_AUTH_BIND_ADDRESS' });
   listeners.push(main);
   log.info({ event: 'listening', ...main.address }, 'listening');
@@ -46,7 +51,12 @@ async function run(): Promise<void> {
   log.info({ event: 'listening', ...health.address }, 'listening for health and metrics');
 }
 
-async function provideMaterial({ source }: Environment, log: Log, metrics: Metrics): Promise<() => Material> {
+async function provideMaterial(
+  { source }: Environment,
+  workload: Workload,
+  log: Log,
+  metrics: Metrics,
+): Promise<() => Material> {
   if (source.mode === 'alone') {
     const material = await aloneMaterial(source);
     metrics.loaded(material, Date.now());
@@ -65,6 +75,7 @@ async function provideMaterial({ source }: Environment, log: Log, metrics: Metri
         metrics.loaded(material, Date.now());
         const { revision, jwks } = material;
         log.info({ event: 'files_loaded', directory, revision, kids: jwks.kids }, 'mounted files in use');
+        warnWithoutGrant(material, workload, log);
       },
       broken(problem) {
         metrics.filesBroken();
@@ -76,6 +87,13 @@ async function provideMaterial({ source }: Environment, log: Log, metrics: Metri
     if (!(error instanceof FileError)) throw error;
     throw new StartError(`files of MACP_AUTH_FILES_DIR (${directory}): ${error.message}`);
   }
+}
+
+// At once, rather than with the first mint that fails.
+function warnWithoutGrant({ mint }: Material, workload: Workload, log: Log): void {
+  const bounds = boundsFor(mint?.grants, workload);
+  if (bounds === undefined || !('refused' in bounds)) return;
+  log.warn({ event: 'no_grant', problem: refusalText(bounds) }, 'every mint is refused');
 }
 
 /** Lets SIGTERM and SIGINT end the program in good order; returns whether that has begun. */

@@ -27,6 +27,8 @@ export const managedBy = 'macp-auth-operator';
 export const annotations = {
   /** Revision of the keyring that an object derives from. */
   revision: `${group}/keyring-revision`,
+  /** Uid and generation of the issuer that an object derives from, as `<uid>/<generation>`. */
+  issuerGeneration: `${group}/issuer-generation`,
   /** Hash of the object as it was applied: a field that we no longer set shows as a difference. */
   appliedHash: `${group}/applied-hash`,
   /** On a pod: the resourceVersion of the files that it should hurry to take. Any change makes kubelet look at once. */

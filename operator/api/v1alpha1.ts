@@ -91,6 +91,104 @@ export interface MacpAuthIssuerSpec {
    */
   deletionPolicy: 'Retain' | 'Delete';
   /**
+   * Who gets this issuer's keys.
+   */
+  agents?: {
+    /**
+     * The namespaces, by their labels, whose agents get signing keys, in one Secret macp-auth.<namespace of the issuer>.<name> each. Absent, the issuer's own namespace alone does; {} selects all. The issuer's own is always among them, and namespaces whose names begin with kube- never are. It works for issuers in the namespaces that the operator trusts (--trusted-namespaces). Taking a namespace out again replaces the keys that it knows, and revokes them.
+     */
+    namespaceSelector?: {
+      /**
+       * Labels that a namespace must have, all of them.
+       */
+      matchLabels?: {
+        [k: string]: string;
+      };
+      /**
+       * Requirements that a namespace's labels must meet, all of them.
+       *
+       * @maxItems 32
+       */
+      matchExpressions?: {
+        /**
+         * The label's key.
+         */
+        key: string;
+        /**
+         * How values are compared. Without the label, NotIn holds too.
+         */
+        operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
+        /**
+         * Values for In and NotIn.
+         *
+         * @maxItems 256
+         */
+        values?: string[];
+      }[];
+    };
+    /**
+     * What the sidecar of a pod may put into a token, by the pod's namespace and ServiceAccount: the first grant that matches holds, and where none does every mint is refused. Absent, a caller may ask for any sender and any scopes.
+     *
+     * @minItems 1
+     * @maxItems 64
+     */
+    grants?: {
+      /**
+       * The ServiceAccounts of pods that it is for. Absent, every one.
+       *
+       * @minItems 1
+       * @maxItems 32
+       */
+      serviceAccounts?: string[];
+      /**
+       * The namespaces of pods that it is for. Absent, every one that has this issuer's agents.
+       *
+       * @minItems 1
+       * @maxItems 32
+       */
+      namespaces?: string[];
+      /**
+       * The `sub` of every token, in which {namespace} and {serviceAccount} stand for those of the pod, such as agent://{namespace}/{serviceAccount}. A request may leave its sender out then, and one for another is refused. Absent, the request names any.
+       */
+      sender?: string;
+      /**
+       * The most that `macp_scopes` of a token may say. A request for less gets less, one for more is refused, and what it leaves out is as here. Absent, as an empty object.
+       */
+      scopes?: {
+        /**
+         * Whether the agent may start sessions. Absent, it may not.
+         */
+        can_start_sessions?: boolean;
+        /**
+         * Whether the agent may register modes. Absent, it may not.
+         */
+        can_manage_mode_registry?: boolean;
+        /**
+         * Whether the agent may see sessions in which it takes no part. Absent, it may not.
+         */
+        is_observer?: boolean;
+        /**
+         * The modes in which the agent may take part. Absent, every one; empty, none.
+         *
+         * @maxItems 32
+         */
+        allowed_modes?: string[];
+        /**
+         * How many sessions the agent may have open. Absent, any number.
+         */
+        max_open_sessions?: number;
+      };
+      /**
+       * The longest lifetime of a token. A request for more is refused, and the default lifetime is cut to it. Absent, spec.ttl.max, to which a request for more is cut. A Go duration.
+       */
+      maxTTL?: string;
+      /**
+       * How many tokens each sidecar may mint in a minute. Absent, any number.
+       */
+      mintsPerMinute?: number;
+    }[];
+  };
+  /**
    * The Deployment and Service that publish the JWKS.
    */
   server: {
@@ -211,6 +309,10 @@ export interface MacpAuthIssuerStatus {
    * The URL for MACP_AUTH_JWKS_URL of the runtime.
    */
   jwksURL?: string;
+  /**
+   * The number of namespaces whose agent Secret holds the current keys.
+   */
+  namespaces?: number;
   /**
    * The `kid` of the key that signs.
    */

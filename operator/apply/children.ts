@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { NameConflict, Superseded } from '../api/errors.ts';
 import { annotations, type MacpAuthIssuer } from '../api/names.ts';
-import { isOurs, revisionOf } from '../build/metadata.ts';
+import { generationOf, isOurs, revisionOf } from '../build/metadata.ts';
 import { type ApiClient, isStatus } from '../cluster/client.ts';
-import type { KubeObject, Resource } from '../cluster/resources.ts';
+import { type KubeObject, type Resource, resources } from '../cluster/resources.ts';
 import { covers } from './covers.ts';
 
 /** What applying one object needs to know. */
@@ -15,6 +15,11 @@ export interface ApplyRequest {
   /** The object in the cache, which may lag or lack it. */
   observed: KubeObject | undefined;
   answers: Answers;
+  /**
+   * Tells the keyring's revision now. For an object in a namespace of others, who could name any revision: only the
+   * keyring proves that there is a newer one.
+   */
+  keyringRevision?: () => Promise<number>;
 }
 
 /**
@@ -53,25 +58,37 @@ export async function applyChild(request: ApplyRequest): Promise<void> {
   remember(request, desired, await client.apply(resource, desired));
 }
 
+/** What {@link applyDerived} wrote. */
+export interface Written {
+  resourceVersion: string;
+  /** Pods that wait for it start with it. */
+  created: boolean;
+  /** Otherwise nothing but its metadata changed, which running pods need not take up. */
+  filesChanged: boolean;
+}
+
 /**
  * As {@link applyChild}, for an object that derives from the keyring: it is created by POST and updated with its
- * resourceVersion, and never goes back to a lower revision, so that a paused operator cannot undo a newer state.
- *
- * Resolves with the resourceVersion of an update, which running pods have to take up; undefined when it was created,
- * since pods that wait for it start with it, or when there was nothing to write.
+ * resourceVersion, and never goes back to a lower revision or to an older spec, so that a paused operator cannot undo a
+ * newer state. Resolves with undefined when there was nothing to write.
  *
  * @throws NameConflict when the name is taken by an object that is not this issuer's
- * @throws Superseded when it derives from a newer keyring, or changed meanwhile
+ * @throws Superseded when it derives from a newer keyring or spec, or changed meanwhile
  */
-export async function applyDerived(request: ApplyRequest): Promise<string | undefined> {
+export async function applyDerived(request: ApplyRequest): Promise<Written | undefined> {
   const { client, issuer, resource, observed } = request;
   const desired = withHash(request.desired);
   if (observed && isSettled(request, observed, desired)) return undefined;
   const { namespace, name } = desired.metadata;
   if (!observed) {
     try {
-      remember(request, desired, await client.create(resource, namespace, desired));
-      return undefined;
+      const created = await client.create(resource, namespace, desired);
+      remember(request, desired, created);
+      return {
+        resourceVersion: created.metadata.resourceVersion as string,
+        created: true,
+        filesChanged: true,
+      };
     } catch (error) {
       // It exists already: the cache lags, or lacks it since it is a stranger's.
       if (!isStatus(error, 409)) throw error;
@@ -81,19 +98,34 @@ export async function applyDerived(request: ApplyRequest): Promise<string | unde
   if (!current) throw new Superseded(`${resource.kind} ${name} went away meanwhile`);
   refuseForeign(current, desired, issuer);
   if (isSettled(request, current, desired)) return undefined;
-  if (revisionOf(current) > revisionOf(desired)) {
+  const revision = revisionOf(desired);
+  if (revisionOf(current) > revision && ((await request.keyringRevision?.()) ?? Infinity) > revision) {
     throw new Superseded(`${resource.kind} ${name} derives from a newer keyring`);
+  }
+  if (claimsNewerSpec(current, issuer) && (await isOlderSpec(client, issuer))) {
+    throw new Superseded(`${resource.kind} ${name} derives from a newer spec`);
   }
   try {
     const { uid, resourceVersion } = await disown(client, resource, current, desired);
     const metadata = { ...desired.metadata, uid, resourceVersion };
     const applied = await client.apply(resource, { ...desired, metadata } as KubeObject);
     remember(request, desired, applied);
-    return applied.metadata.resourceVersion;
+    const filesChanged = !covers({ data: current.data }, { data: desired.data });
+    return { resourceVersion: applied.metadata.resourceVersion as string, created: false, filesChanged };
   } catch (error) {
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;
   }
+}
+
+const claimsNewerSpec = (object: KubeObject, { metadata }: MacpAuthIssuer): boolean =>
+  generationOf(object, metadata.uid) > metadata.generation;
+
+// Who can write the object can annotate it with any generation: only the issuer proves that there is a newer one.
+async function isOlderSpec(client: ApiClient, { metadata }: MacpAuthIssuer): Promise<boolean> {
+  const { namespace, name, uid, generation } = metadata;
+  const live = await client.find<MacpAuthIssuer>(resources.issuers, namespace, name);
+  return live === undefined || live.metadata.uid !== uid || live.metadata.generation > generation;
 }
 
 // What apply cannot take back: an owner from the object's creation (an earlier issuer of this name, whose child the

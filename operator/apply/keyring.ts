@@ -6,6 +6,7 @@ import { type ApiClient, briefly, isStatus } from '../cluster/client.ts';
 import { resources } from '../cluster/resources.ts';
 import { glanceAtKeyring, type KeyringObservation, keyPolicy, observeKeyring } from '../observe/keyring.ts';
 import type { Children } from '../observe/world.ts';
+import type { AgentNamespaces } from '../plan/agents.ts';
 import { generateKey } from '../plan/generate.ts';
 import { type Keyring, type NewKey, publicKeys, type RevokedKey } from '../plan/keyring.ts';
 import { type KeyringChange, type Plan, plan } from '../plan/planner.ts';
@@ -21,6 +22,8 @@ export interface KeyringOutcome {
   events: IssuerEvent[];
   /** The keyring as it was persisted; undefined while it may not be relied on. */
   keyring?: Keyring;
+  /** The keyring as it was read, while it is held: it is whole or an older copy. */
+  heldKeyring?: Keyring;
   /** Where the rotation stands. */
   rotation?: RotationState;
   /** The revocations that hold while there is no keyring to keep them. */
@@ -40,6 +43,9 @@ interface SettleRequest {
   client: ApiClient;
   issuer: MacpAuthIssuer;
   children: Children;
+  agents: AgentNamespaces;
+  /** The namespaces that the operator works in; undefined: all. */
+  watchedNamespaces: readonly string[] | undefined;
   now: number;
 }
 
@@ -49,12 +55,12 @@ interface SettleRequest {
  * @throws Superseded when another operator wrote it meanwhile
  */
 export async function settleKeyring(request: SettleRequest): Promise<KeyringOutcome> {
-  const { client, issuer, children } = request;
+  const { client, issuer, children, watchedNamespaces } = request;
   try {
     const glance = await glanceAtKeyring(client, issuer, children);
     const settled = glance && !glance.foreign && planFor(request, glance, []);
     if (settled && settled.action === 'keep') return current(settled, []);
-    const observation = await observeKeyring(client, issuer);
+    const observation = await observeKeyring(client, issuer, watchedNamespaces);
     if (observation.foreign) return nameConflict(issuer);
     const waits = observation.observed.state === 'absent' && observation.traces.distributed.length === 0;
     if (observation.predecessorLingers && waits) return waitForCollector();
@@ -85,13 +91,13 @@ const current = (decision: Extract<Plan, { keyring: Keyring }>, events: IssuerEv
 });
 
 function planFor(
-  { issuer, served, now }: SettleRequest,
+  { issuer, served, agents, now }: SettleRequest,
   { observed, traces, imported }: KeyringObservation,
   newKeys: readonly NewKey[],
 ): Plan {
   const servers = observeServers(served, observed.state === 'present' ? observed.keyring : undefined);
   const policy = keyPolicy(issuer);
-  return plan({ policy, observed, traces, servers, now, newKeys, ...(imported && { imported }) });
+  return plan({ policy, observed, traces, servers, agents, now, newKeys, ...(imported && { imported }) });
 }
 
 // Keys are made only once the plan is known to need them: RSA keys take long.
@@ -130,7 +136,7 @@ const complete = (keyring: Keyring): string =>
 function hold(
   issuer: MacpAuthIssuer,
   decision: Extract<Plan, { action: 'hold' }>,
-  { traces }: KeyringObservation,
+  { traces, observed }: KeyringObservation,
 ): KeyringOutcome {
   const { keyring } = objectNames(issuer.metadata);
   const consent = 'or set spec.rotation.rotateNow to a new value to go on with';
@@ -146,6 +152,7 @@ function hold(
     judgement: { type: 'KeyringReady', reason: decision.reason, message },
     events: revocationEvents(traces.revoked, decision.revoked),
     revoked: decision.revoked,
+    ...(observed.state === 'present' && { heldKeyring: observed.keyring }),
     // Nothing tells when the Secret to import is there.
     ...(decision.reason === 'ImportFailed' && { failure: new Error(message) }),
     ...(decision.publish && { publish: { keys: decision.publish, revision: Math.max(1, traces.revision) } }),
@@ -182,7 +189,7 @@ function changeEvents(change: KeyringChange, keyring: Keyring): IssuerEvent[] {
         {
           type: 'Warning',
           reason: change,
-          note: `the keyring Secret was gone and was rebuilt from the agent Secret; ${kids}`,
+          note: `the keyring Secret was gone and was rebuilt from what agents hold; ${kids}`,
         },
       ];
     case 'KeyringReplaced':

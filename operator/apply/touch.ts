@@ -1,7 +1,16 @@
 import type { Logger } from 'pino';
 import { annotations, issuerLabel, labels, type MacpAuthIssuer } from '../api/names.ts';
 import { type ApiClient, briefly, isStatus } from '../cluster/client.ts';
+import type { Limiter } from '../cluster/limiter.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
+
+interface TouchRequest {
+  client: ApiClient;
+  log: Logger;
+  issuer: MacpAuthIssuer;
+  /** How many requests there are at a time: who calls must not hold a place in it. */
+  limit: Limiter;
+}
 
 /**
  * Makes kubelet look at the files of an issuer's pods at once, by changing an annotation of theirs to the
@@ -9,9 +18,7 @@ import { type KubeObject, resources } from '../cluster/resources.ts';
  * arrives within `spec.rotation.propagation`.
  */
 export async function touchPods(
-  client: ApiClient,
-  log: Logger,
-  issuer: MacpAuthIssuer,
+  { client, log, issuer, limit }: TouchRequest,
   namespace: string,
   written: string,
 ): Promise<void> {
@@ -24,8 +31,9 @@ export async function touchPods(
     });
   };
   try {
-    const { items } = await client.list(resources.pods, namespace, { labelSelector });
-    const results = await Promise.allSettled(items.map(touch));
+    const query = { labelSelector, fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed' };
+    const { items } = await limit(() => client.list(resources.pods, namespace, query));
+    const results = await Promise.allSettled(items.map((pod) => limit(() => touch(pod))));
     const failed = results.find((result) => result.status === 'rejected');
     if (failed) throw failed.reason;
   } catch (error) {

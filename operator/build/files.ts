@@ -10,7 +10,8 @@ import { durationMs } from '../api/duration.ts';
 import { type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
 import { isSigning, type Keyring, publicKeys } from '../plan/keyring.ts';
-import { commonLabels, ownerReference, revisionAnnotation } from './metadata.ts';
+import { grantsFor } from './grants.ts';
+import { commonLabels, derivedAnnotations, ownerReference } from './metadata.ts';
 
 /** Types of our Secrets. A Secret's type is immutable, so it tells ours from a stranger's of the same name. */
 export const secretTypes = {
@@ -42,7 +43,7 @@ export function jwksConfigMap(
       name: objectNames(issuer.metadata).server,
       namespace: issuer.metadata.namespace,
       labels: commonLabels(issuer, 'jwks-server'),
-      annotations: revisionAnnotation(revision),
+      annotations: derivedAnnotations(issuer, revision),
       ownerReferences: [ownerReference(issuer)],
     },
     data: { [fileNames.jwks]: JSON.stringify({ keys }), [fileNames.settings]: JSON.stringify(settings) },
@@ -52,6 +53,7 @@ export function jwksConfigMap(
 /** The Secret that sidecars of a namespace mount: signing keys, public keys and settings, which change together. */
 export function agentSecret(issuer: MacpAuthIssuer, namespace: string, keyring: Keyring): KubeObject {
   const { spec } = issuer;
+  const grants = grantsFor(spec, namespace);
   const settings: MintSettings = {
     role: 'mint',
     revision: keyring.revision,
@@ -60,6 +62,7 @@ export function agentSecret(issuer: MacpAuthIssuer, namespace: string, keyring: 
     audience: spec.audience,
     defaultTTLSeconds: durationMs(spec.ttl.default) / 1000,
     maxTTLSeconds: durationMs(spec.ttl.max) / 1000,
+    ...(grants && { grants }),
   };
   const files = {
     [fileNames.keys]: { keys: signingKeys(keyring, durationMs(spec.rotation.grace)) },
@@ -74,7 +77,7 @@ export function agentSecret(issuer: MacpAuthIssuer, namespace: string, keyring: 
       name: objectNames(issuer.metadata).agentSecret,
       namespace,
       labels: commonLabels(issuer, 'agent-files'),
-      annotations: revisionAnnotation(keyring.revision),
+      annotations: derivedAnnotations(issuer, keyring.revision),
     },
     data: Object.fromEntries(
       Object.entries(files).map(([name, content]) => [name, toBase64(JSON.stringify(content))]),

@@ -28,19 +28,35 @@ export const revisionAnnotation = (revision: number): Record<string, string> => 
   [annotations.revision]: String(revision),
 });
 
+/** Annotations of an object that derives from the keyring and the spec: of which of each it does. */
+export const derivedAnnotations = (
+  { metadata }: MacpAuthIssuer,
+  revision: number,
+): Record<string, string> => ({
+  ...revisionAnnotation(revision),
+  [annotations.issuerGeneration]: `${metadata.uid}/${metadata.generation}`,
+});
+
+/** The generation of the issuer with this uid that an object derives from, 0 for none. */
+export function generationOf(object: KubeObject, uid: string): number {
+  const [of, text = ''] = (object.metadata.annotations?.[annotations.issuerGeneration] ?? '').split('/');
+  return of === uid && /^[1-9][0-9]{0,11}$/.test(text) ? Number(text) : 0;
+}
+
 /** The revision that an object derives from, 0 for none and for what counting could not have reached. */
 export function revisionOf(object: KubeObject | undefined): number {
   const text = object?.metadata.annotations?.[annotations.revision] ?? '';
   return /^[1-9][0-9]{0,11}$/.test(text) ? Number(text) : 0;
 }
 
-/** Whether an object is this issuer's: by its label, its owner, or the type of Secret that only we make. */
+/** Whether an object is this issuer's: by the type of Secret that only we make, or else by its label or owner. */
 export function isOurs(
   current: KubeObject,
   desired: { [member: string]: unknown },
   issuer: MacpAuthIssuer,
 ): boolean {
+  // Anybody may put a label on a Secret, but its type says what it was made as.
+  if (desired.type !== undefined) return current.type === desired.type;
   if (current.metadata.labels?.[labels.issuer] === issuerLabel(issuer.metadata)) return true;
-  if (current.metadata.ownerReferences?.some(({ uid }) => uid === issuer.metadata.uid)) return true;
-  return desired.type !== undefined && current.type === desired.type;
+  return current.metadata.ownerReferences?.some(({ uid }) => uid === issuer.metadata.uid) ?? false;
 }

@@ -31,6 +31,10 @@ export const isStatus = (error: unknown, code: number): boolean =>
 export const isNamespaceTerminating = (error: unknown): boolean =>
   error instanceof ApiError && error.code === 403 && error.message.includes('because it is being terminated');
 
+/** Whether an error says that there is no such namespace. */
+export const isNamespaceGone = (error: unknown, namespace: string): boolean =>
+  error instanceof ApiError && error.code === 404 && error.objectName === namespace;
+
 /**
  * What went wrong, for status. It says the same each time that the same goes wrong, or each try would be a write: what
  * a server's failure says of ports and times is for the log.
@@ -109,12 +113,16 @@ export class ApiClient {
   }
 
   /** Reads an object from etcd's current state, past every cache. */
-  get<T = KubeObject>(resource: Resource, namespace: string, name: string): Promise<T> {
+  get<T = KubeObject>(resource: Resource, namespace: string | undefined, name: string): Promise<T> {
     return this.#call('GET', resourcePath(resource, namespace, name));
   }
 
   /** As {@link get}, but undefined where there is no such object. */
-  async find<T = KubeObject>(resource: Resource, namespace: string, name: string): Promise<T | undefined> {
+  async find<T = KubeObject>(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+  ): Promise<T | undefined> {
     try {
       return await this.get<T>(resource, namespace, name);
     } catch (error) {

@@ -8,7 +8,7 @@ import { type KubeObject, type Resource, resourcePath } from './resources.ts';
 export interface InformerOptions {
   client: ApiClient;
   resource: Resource;
-  /** Undefined: all namespaces. */
+  /** Undefined: all namespaces, or a kind that is in none. */
   namespace: string | undefined;
   labelSelector?: string;
   /** Called with each object that came, changed (from `before`) or went. Must not throw; it should only enqueue. */
@@ -19,10 +19,12 @@ export interface InformerOptions {
 
 /** A local, eventually consistent copy of a collection. */
 export interface Informer<T = KubeObject> {
-  get(namespace: string, name: string): T | undefined;
+  get(namespace: string | undefined, name: string): T | undefined;
   list(): T[];
   /** Whether the collection was ever listed whole; before that, a missing object means nothing. */
   synced(): boolean;
+  /** Whether the API server answered last that this may not be listed. */
+  forbidden(): boolean;
   /** What the API server refused and how to mend it, while it does. */
   problem(): string | undefined;
 }
@@ -46,6 +48,7 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
     ? { labelSelector: options.labelSelector }
     : {};
   let synced = false;
+  let forbidden = false;
   let problem: string | undefined;
   let failures = 0;
 
@@ -59,6 +62,7 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
     objects.clear();
     for (const [key, object] of next) objects.set(key, object);
     synced = true;
+    forbidden = false;
     for (const [, object] of gone) onChange(object, undefined);
     for (const [key, object] of changed) onChange(object, before.get(key));
   }
@@ -123,6 +127,7 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
         if (signal.aborted) return;
         const gone = error instanceof ApiError && error.code === 410;
         failures += 1;
+        forbidden ||= error instanceof ApiError && error.code === 403;
         problem = explain(error, resource);
         if (!gone)
           log.warn(
@@ -140,6 +145,7 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
     get: (objectNamespace, name) => objects.get(`${objectNamespace}/${name}`) as T | undefined,
     list: () => [...objects.values()] as T[],
     synced: () => synced,
+    forbidden: () => forbidden,
     problem: () => problem,
   };
 }

@@ -44,10 +44,14 @@ export const resources = {
     kind: 'PodDisruptionBudget',
     plural: 'poddisruptionbudgets',
   },
+  namespaces: { apiVersion: 'v1', kind: 'Namespace', plural: 'namespaces' },
   events: { apiVersion: 'events.k8s.io/v1', kind: 'Event', plural: 'events' },
 } as const satisfies Record<string, Resource>;
 
-/** Path of a collection (all namespaces when `namespace` is undefined) or of one object in it. */
+/**
+ * Path of a collection or of one object in it. Without a namespace it is all namespaces', or that of a kind that is in
+ * none.
+ */
 export function resourcePath(resource: Resource, namespace?: string, name?: string): string {
   const root = resource.apiVersion === 'v1' ? '/api/v1' : `/apis/${resource.apiVersion}`;
   const scope = namespace === undefined ? '' : `/namespaces/${encodeURIComponent(namespace)}`;

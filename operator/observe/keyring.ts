@@ -1,4 +1,5 @@
-import type { Algorithm, PublicJWK } from '../../sidecar/contract/jwk.ts';
+import type { SigningKey } from '../../sidecar/contract/files.ts';
+import { type Algorithm, type PublicJWK, publicHalf } from '../../sidecar/contract/jwk.ts';
 import { durationMs } from '../api/duration.ts';
 import { Superseded } from '../api/errors.ts';
 import { type MacpAuthIssuer, objectNames } from '../api/names.ts';
@@ -14,13 +15,14 @@ import {
 import { isOurs, revisionOf } from '../build/metadata.ts';
 import type { ApiClient } from '../cluster/client.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
-import { decodeKeyring, keyringFile } from '../plan/codec.ts';
+import { decodeKeyring, keyringFile, worksWith } from '../plan/codec.ts';
 import { type ImportOutcome, readImportedKey } from '../plan/import.ts';
 import { type RevokedKey, uniteByKid } from '../plan/keyring.ts';
 import type { ObservedKeyring } from '../plan/planner.ts';
 import type { KeyPolicy } from '../plan/policy.ts';
-import type { Traces } from '../plan/recovery.ts';
-import { isGenuine, isSameKey } from '../plan/thumbprint.ts';
+import { staleness, type Traces } from '../plan/recovery.ts';
+import { isGenuine, isSameKey, thumbprint } from '../plan/thumbprint.ts';
+import { listAgentSecrets } from './agents.ts';
 import type { Children } from './world.ts';
 
 type StatusKey = NonNullable<MacpAuthIssuerStatus['keys']>[number];
@@ -68,7 +70,11 @@ export const keyPolicy = (issuer: MacpAuthIssuer): KeyPolicy => {
  *
  * @throws Superseded when the issuer that is asked about is no longer the current one
  */
-export async function observeKeyring(client: ApiClient, issuer: MacpAuthIssuer): Promise<KeyringObservation> {
+export async function observeKeyring(
+  client: ApiClient,
+  issuer: MacpAuthIssuer,
+  watchedNamespaces: readonly string[] | undefined,
+): Promise<KeyringObservation> {
   const { namespace, name, uid, generation } = issuer.metadata;
   const names = objectNames(issuer.metadata);
   const [current, configMap, agentSecret] = await Promise.all([
@@ -82,8 +88,15 @@ export async function observeKeyring(client: ApiClient, issuer: MacpAuthIssuer):
   }
   const owners = configMap?.metadata.ownerReferences ?? [];
   const ownedByOther = owners.length > 0 && owners.every((owner) => owner.uid !== uid);
-  const keyring = await client.find(resources.secrets, namespace, names.keyring);
-  const found = observation(keyring, tracesOf(current, configMap, agentSecret), ownedByOther);
+  const readKeyring = () => client.find(resources.secrets, namespace, names.keyring);
+  const traces = tracesOf(current, configMap, agentSecret, []);
+  let found = observation(await readKeyring(), traces, ownedByOther);
+  if (!found.foreign && !isWhole(found) && namesKeys(traces)) {
+    // Only now what other namespaces hold counts; and then the keyring is read after it, as after all that tells of it.
+    const secrets = await listAgentSecrets(client, issuer.metadata, watchedNamespaces);
+    const others = secrets.filter(({ metadata }) => metadata.namespace !== namespace);
+    found = observation(await readKeyring(), tracesOf(current, configMap, agentSecret, others), ownedByOther);
+  }
   const imported = await observeImport(client, current, found.observed);
   return { ...found, ...(imported && { imported }) };
 }
@@ -100,11 +113,18 @@ export async function glanceAtKeyring(
   if (!configMap || !agentSecret) return undefined;
   // Whether a retained keyring began with the key to import is to be seen from the Secret that holds it.
   if (issuer.spec.importKey && issuer.status?.keyringRevision === undefined) return undefined;
-  const traces = tracesOf(issuer, configMap, agentSecret);
+  const traces = tracesOf(issuer, configMap, agentSecret, []);
   const { namespace } = issuer.metadata;
   const keyring = await client.find(resources.secrets, namespace, objectNames(issuer.metadata).keyring);
   return observation(keyring, traces, false);
 }
+
+const isWhole = ({ observed, traces }: KeyringObservation): boolean =>
+  observed.state === 'present' && staleness(observed.keyring, traces) === undefined;
+
+// A key in another namespace is the issuer's only if something in its own says so.
+const namesKeys = ({ statusKeyIDs, published }: Traces): boolean =>
+  statusKeyIDs.length > 0 || published.length > 0;
 
 async function observeImport(
   client: ApiClient,
@@ -148,6 +168,7 @@ function tracesOf(
   issuer: MacpAuthIssuer,
   configMap: KubeObject | undefined,
   agentSecret: KubeObject | undefined,
+  others: readonly KubeObject[],
 ): Traces {
   const { status } = issuer;
   const keys = status?.keys ?? [];
@@ -155,7 +176,12 @@ function tracesOf(
   const distributed = agentSecret?.type === secretTypes.agent ? agentSecret : undefined;
   // Where status tells which keys there are, a key that somebody else wrote among them is none of them.
   const isKnown = ({ kid }: PublicJWK) => keys.length === 0 || keys.some(({ keyID }) => keyID === kid);
-  const held = readDistributed(distributed);
+  const own = readDistributed(distributed);
+  const elsewhere = others.map((secret) => ({
+    namespace: secret.metadata.namespace,
+    keys: readDistributed(secret).flatMap((key) => keyFromElsewhere(key, keys, readPublished(published))),
+  }));
+  const held = uniteByKid(own, ...elsewhere.map((secret) => secret.keys));
   // An imported key may bear a name that only looks like a thumbprint.
   const isHeld = (key: PublicJWK) =>
     held.some(({ kid, privateKey }) => kid === key.kid && isSameKey(privateKey, key));
@@ -171,7 +197,23 @@ function tracesOf(
       (key) => isKnown(key) && (isGenuine(key) || isHeld(key)),
     ),
     distributed: held,
+    holders: elsewhere.filter((secret) => secret.keys.length > 0).map(({ namespace }) => namespace),
   };
+}
+
+// Others may write Secrets there: status or the JWKS must name the very key, and status tells its times.
+function keyFromElsewhere(
+  key: SigningKey,
+  told: readonly StatusKey[],
+  published: readonly PublicJWK[],
+): SigningKey[] {
+  const status = told.find(({ keyID, state }) => keyID === key.kid && state !== 'Revoked');
+  const isPublished = published.some((other) => other.kid === key.kid && isSameKey(other, key.privateKey));
+  const isNamed = isPublished || (status !== undefined && key.kid === thumbprint(key.privateKey));
+  const publicKey = { ...publicHalf(key.privateKey), kid: key.kid, alg: key.alg, use: 'sig' } as PublicJWK;
+  if (!isNamed || !worksWith(key.privateKey, publicKey)) return [];
+  const { activeTime = key.activateAt, signUntilTime = key.signUntil } = status ?? {};
+  return [{ ...key, activateAt: activeTime, signUntil: signUntilTime }];
 }
 
 function revokedKey(key: StatusKey): RevokedKey {

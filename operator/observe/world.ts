@@ -7,10 +7,13 @@ import {
   managedBy,
   objectNames,
 } from '../api/names.ts';
+import { secretTypes } from '../build/files.ts';
 import { serverPodSelector } from '../build/server.ts';
 import type { ApiClient } from '../cluster/client.ts';
 import { type Informer, startInformer } from '../cluster/informer.ts';
 import { type KubeObject, type Resource, resources } from '../cluster/resources.ts';
+import { matches, type NamespaceView } from '../plan/selection.ts';
+import { followAllNamespaces, pollNamespaces } from './namespaces.ts';
 
 /** The kinds that are followed by informers. */
 const followed = {
@@ -31,10 +34,22 @@ export interface World {
   issuers(): MacpAuthIssuer[];
   /** What the cache holds of an issuer's objects. */
   children(key: IssuerKey): Children;
-  /** Whether every kind was listed whole at least once. */
+  /** The agent Secrets of an issuer in the cache, in whichever namespace. */
+  agentSecrets(key: IssuerKey): KubeObject[];
+  /** The namespaces that the operator works in; undefined until it is known which there are. */
+  namespaces(): NamespaceView[] | undefined;
+  /** Whether all issuers of a namespace are known. */
+  knowsIssuers(namespace: string): boolean;
+  /**
+   * Whether every kind was listed whole at least once. A namespace among several where the operator may not counts as
+   * known, as long as it may in another.
+   */
   synced(): boolean;
-  /** Why a kind cannot be followed, when the API server said so: a missing permission, a missing CRD. */
-  problem(): string | undefined;
+  /**
+   * Why a kind cannot be followed, when the API server said so: a missing permission, a missing CRD. With a namespace,
+   * what is wrong in others does not count.
+   */
+  problem(namespace?: string): string | undefined;
 }
 
 /** An issuer's objects in the cache. */
@@ -67,11 +82,12 @@ export function followWorld(options: {
 }): World {
   const { client, namespaces, log, signal } = options;
 
-  function follow<T>(resource: Resource): Informer<T>[] {
+  function follow(resource: Resource): Followers {
     const own = resource === resources.issuers;
     const labelSelector = labelSelectorOf(resource);
-    return (namespaces ?? [undefined]).map((namespace) =>
-      startInformer<T>({
+    return (namespaces ?? [undefined]).map((namespace) => ({
+      namespace,
+      informer: startInformer({
         client,
         resource,
         namespace,
@@ -84,24 +100,41 @@ export function followWorld(options: {
         log,
         signal,
       }),
-    );
+    }));
   }
 
   const informers = Object.fromEntries(
     Object.entries(followed).map(([name, resource]) => [name, follow(resource)]),
-  ) as Record<Followed, Informer[]>;
+  ) as Record<Followed, Followers>;
 
   const find = (kind: Followed, namespace: string, name: string): KubeObject | undefined => {
-    for (const informer of informers[kind]) {
+    for (const { informer } of informers[kind]) {
       const object = informer.get(namespace, name);
       if (object) return object;
     }
     return undefined;
   };
+  const list = (kind: Followed): KubeObject[] => informers[kind].flatMap(({ informer }) => informer.list());
+  const issuers = () => list('issuers') as unknown as MacpAuthIssuer[];
+
+  const onNamespace = (after: NamespaceView | undefined, before: NamespaceView | undefined) => {
+    if (after && before && sameJSON(after, before)) return;
+    for (const { metadata, spec } of issuers()) {
+      const selector = spec.agents?.namespaceSelector;
+      const isSelected = (view: NamespaceView | undefined) =>
+        selector !== undefined && view !== undefined && (!view.readable || matches(selector, view.labels));
+      const isOwn = [after, before].some((view) => view?.name === metadata.namespace);
+      if (isOwn || isSelected(after) || isSelected(before)) options.onChange(metadata);
+    }
+  };
+  const following = { client, onChange: onNamespace, log, signal };
+  const allNamespaces = namespaces
+    ? pollNamespaces({ ...following, names: namespaces })
+    : followAllNamespaces(following);
 
   return {
     issuer: ({ namespace, name }) => find('issuers', namespace, name) as MacpAuthIssuer | undefined,
-    issuers: () => informers.issuers.flatMap((informer) => informer.list() as unknown as MacpAuthIssuer[]),
+    issuers,
     children(key) {
       const names = objectNames(key);
       return {
@@ -110,19 +143,37 @@ export function followWorld(options: {
         deployment: find('deployments', key.namespace, names.server),
         service: find('services', key.namespace, names.server),
         podDisruptionBudget: find('podDisruptionBudgets', key.namespace, names.server),
-        serverPods: informers.pods.flatMap((informer) =>
-          informer.list().filter((pod) => isServerOf(pod, key)),
-        ),
+        serverPods: list('pods').filter((pod) => isServerOf(pod, key)),
       };
     },
-    synced: () => Object.values(informers).every((all) => all.every((informer) => informer.synced())),
-    problem: () =>
+    agentSecrets(key) {
+      const { agentSecret } = objectNames(key);
+      return list('secrets').filter(
+        ({ type, metadata }) => type === secretTypes.agent && metadata.name === agentSecret,
+      );
+    },
+    namespaces: allNamespaces.list,
+    knowsIssuers: (namespace) =>
+      informers.issuers.some(
+        (one) => [undefined, namespace].includes(one.namespace) && one.informer.synced(),
+      ),
+    synced: () => allNamespaces.list() !== undefined && Object.values(informers).every((all) => isKnown(all)),
+    problem: (namespace) =>
       Object.values(informers)
         .flat()
-        .map((informer) => informer.problem())
-        .find((problem) => problem !== undefined),
+        .filter((one) => [one.namespace, namespace].includes(undefined) || one.namespace === namespace)
+        .map(({ informer }) => informer.problem())
+        .find((problem) => problem !== undefined) ?? allNamespaces.problem(),
   };
 }
+
+type Followers = { namespace: string | undefined; informer: Informer }[];
+
+const isKnown = (all: Followers): boolean =>
+  all.some(({ informer }) => informer.synced()) &&
+  all.every(({ informer }) => informer.synced() || informer.forbidden());
+
+const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 // Pods are followed by what puts them behind the Service: a stranger among them must be seen too.
 function labelSelectorOf(resource: Resource): string | undefined {

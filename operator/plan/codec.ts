@@ -8,7 +8,7 @@ import {
   publicHalf,
   publicJWKS,
 } from '../../sidecar/contract/jwk.ts';
-import type { Keyring, KeyringKey, RevokedKey } from './keyring.ts';
+import type { Deselection, Keyring, KeyringKey, RevokedKey } from './keyring.ts';
 
 /** Name of the keyring's member in the Secret's data. */
 export const keyringFile = 'keyring.json';
@@ -39,6 +39,12 @@ const storedRevocation = z.object({
   safeAtWorst: instant,
 });
 
+const storedDeselection = z.object({
+  namespace: z.string().min(1),
+  since: instant,
+  keyIDs: z.array(z.string()),
+});
+
 const storedKeyring = z.object({
   formatVersion: z.literal(1),
   revision: z.number().int().positive(),
@@ -50,6 +56,8 @@ const storedKeyring = z.object({
   revoked: z.array(storedRevocation),
   handledRotateNow: z.string(),
   importedKeyID: z.string().optional(),
+  namespaces: z.array(z.string()).default([]),
+  deselected: z.array(storedDeselection).default([]),
 });
 
 const toRFC3339 = (ms: number): string => new Date(ms).toISOString();
@@ -64,6 +72,7 @@ const keyTimes = [
   'removeAt',
 ];
 const revocationTimes = ['revokedAt', 'safeAt', 'safeAtWorst'];
+const deselectionTimes = ['since'];
 
 // Members that are absent stay absent: an explicit undefined would make equal keyrings differ.
 function mapTimes<From>(
@@ -79,7 +88,8 @@ function mapTimes<From>(
 
 /** The keyring as the text that the Secret holds; instants in RFC 3339. */
 export function encodeKeyring(keyring: Keyring): string {
-  const { revision, removedKeyIDs, handledRotateNow, importedKeyID } = keyring;
+  const { revision, removedKeyIDs, handledRotateNow, importedKeyID, namespaces } = keyring;
+  const deselected = keyring.deselected.map((one) => mapTimes(one, deselectionTimes, toRFC3339));
   const revoked = keyring.revoked.map((key) => mapTimes(key, revocationTimes, toRFC3339));
   const keys = keyring.keys.map(({ maxTTLMs, ...key }) => ({
     ...mapTimes(key, keyTimes, toRFC3339),
@@ -93,6 +103,8 @@ export function encodeKeyring(keyring: Keyring): string {
     revoked,
     handledRotateNow,
     importedKeyID,
+    namespaces,
+    deselected,
   });
 }
 
@@ -127,9 +139,23 @@ export function decodeKeyring(text: string | undefined): DecodedKeyring {
   const revoked = parsed.data.revoked.map((key) =>
     mapTimes(key, revocationTimes, Date.parse),
   ) as unknown as RevokedKey[];
-  const { importedKeyID } = parsed.data;
+  const deselected = parsed.data.deselected.map((one) =>
+    mapTimes(one, deselectionTimes, Date.parse),
+  ) as unknown as Deselection[];
+  const { importedKeyID, namespaces } = parsed.data;
   const imported = importedKeyID === undefined ? {} : { importedKeyID };
-  return { keyring: { revision, keys, removedKeyIDs, revoked, handledRotateNow, ...imported } };
+  return {
+    keyring: {
+      revision,
+      keys,
+      removedKeyIDs,
+      revoked,
+      handledRotateNow,
+      ...imported,
+      namespaces,
+      deselected,
+    },
+  };
 }
 
 const keyTypes = { ES256: 'EC', RS256: 'RSA' } as const;

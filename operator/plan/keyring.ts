@@ -40,6 +40,14 @@ export interface RevokedKey {
   safeAtWorst: number;
 }
 
+/** A namespace that knew keys and may have none any more. */
+export interface Deselection {
+  namespace: string;
+  since: number;
+  /** The keys that may have been in it: they are replaced, then revoked. */
+  keyIDs: string[];
+}
+
 /** All keys of an issuer: the one source of truth, from whose persisted version everything else derives. */
 export interface Keyring {
   /** Goes up by one with each change of what derives from it. */
@@ -53,6 +61,10 @@ export interface Keyring {
   handledRotateNow: string;
   /** The key that the keyring began with, where it was imported. */
   importedKeyID?: string;
+  /** The namespaces, the issuer's own aside, that signing keys were given to: noted before the first is written there. */
+  namespaces: string[];
+  /** The namespaces that signing keys were taken from, for as long as a verifier may accept those. */
+  deselected: Deselection[];
 }
 
 /** A newly generated key pair. */

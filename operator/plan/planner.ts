@@ -1,4 +1,5 @@
 import type { Algorithm, PublicJWK } from '../../sidecar/contract/jwk.ts';
+import type { AgentNamespaces } from './agents.ts';
 import type { ImportedKey, ImportOutcome } from './import.ts';
 import {
   activeKey,
@@ -23,7 +24,15 @@ import {
   type Traces,
 } from './recovery.ts';
 import { revokedMeanwhile, untilRefusedMs } from './revocation.ts';
-import { type Circumstances, dueAt, evolve, type RotationState, ripeAt, rotationState } from './rotation.ts';
+import {
+  type Circumstances,
+  dueAt,
+  evolve,
+  type RotationState,
+  ripeAt,
+  rotationState,
+  safeToRevokeAt,
+} from './rotation.ts';
 import type { ServerObservation } from './servers.ts';
 import { isSameKey } from './thumbprint.ts';
 
@@ -39,6 +48,7 @@ export interface PlanInput {
   observed: ObservedKeyring;
   traces: Traces;
   servers: ServerObservation;
+  agents: AgentNamespaces;
   /** The key to import, where `spec.importKey` is set and the keyring does not say that it was. */
   imported?: ImportOutcome;
   now: number;
@@ -82,7 +92,7 @@ export type Plan =
 /**
  * Decides about an issuer's keyring, from what was observed and nothing else.
  *
- * A keyring is created only where nothing tells of an earlier one, rebuilt from what the agent Secret holds, and
+ * A keyring is created only where nothing tells of an earlier one, rebuilt from what the agent Secrets hold, and
  * otherwise waits for consent. One that is there lives on by the rules of {@link evolve}.
  */
 export function plan(input: PlanInput): Plan {
@@ -178,7 +188,7 @@ function live(input: PlanInput, found: Keyring, change: KeyringChange | undefine
   };
   const circumstances: Circumstances = {
     ...input,
-    distributedKeyIDs: traces.distributed.map(({ kid }) => kid),
+    distributed: traces.distributed,
   };
   const evolved = evolve(start, circumstances, input.newKeys);
   if ('missing' in evolved)
@@ -197,12 +207,20 @@ const holds = ({ keys }: Keyring, kid: string): boolean =>
 
 const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-// Nothing derives from when a key was seen where, or is accepted: writing that down is no new revision.
-const withoutBookkeeping = (keyring: Keyring) => ({
+// Nothing derives from when a key was seen where, or is accepted, nor from who has it: writing that down is no new
+// revision.
+const withoutBookkeeping = ({ namespaces: _, deselected: __, ...keyring }: Keyring) => ({
   ...keyring,
   keys: keyring.keys.map(({ servedSince: _, distributedAt: __, acceptedFrom: ___, ...key }) => key),
   revoked: keyring.revoked.length,
 });
+
+// When a key that a deselected namespace knows is to be revoked, or is refused by verifiers.
+function endOfExposed(keyring: Keyring, kid: string, policy: KeyPolicy): number | undefined {
+  const key = keyring.keys.find((candidate) => candidate.kid === kid);
+  if (key) return safeToRevokeAt(keyring, key, policy);
+  return keyring.revoked.find((one) => one.kid === kid)?.safeAt;
+}
 
 function nextInstant(keyring: Keyring, { policy, now }: Circumstances): number {
   const active = signerOf(keyring, now);
@@ -213,6 +231,9 @@ function nextInstant(keyring: Keyring, { policy, now }: Circumstances): number {
     committedKey(keyring, now)?.activateAt ?? now,
     ...keyring.keys.flatMap((key) => [ripeAt(key, policy), key.removeAt ?? now]),
     ...keyring.revoked.map(({ safeAt }) => safeAt - untilRefusedMs(policy)),
+    ...keyring.deselected.flatMap(({ keyIDs }) =>
+      keyIDs.map((kid) => endOfExposed(keyring, kid, policy) ?? now),
+    ),
     // In time to put the promise off, while no server serves the key.
     ...keyring.keys.map(({ acceptedFrom = now }) => acceptedFrom - ripeningMs(policy)),
   ];

@@ -35,8 +35,10 @@ export interface Traces {
   observedRotateNow: string | undefined;
   /** The public keys in the JWKS ConfigMap and the agent Secret, those of strangers aside. */
   published: PublicJWK[];
-  /** The private keys in the agent Secret. */
+  /** The private keys in the agent Secrets, those of strangers aside. */
   distributed: SigningKey[];
+  /** The namespaces, the issuer's own aside, whose agent Secrets hold such keys. */
+  holders: string[];
 }
 
 /** What a keyring is recovered from. `now` in milliseconds since the Unix epoch. */
@@ -86,13 +88,16 @@ export const emptyKeyring = ({ policy, traces }: RecoveryInput): Keyring => ({
   removedKeyIDs: [],
   revoked: traces.revoked,
   handledRotateNow: policy.rotateNow,
+  // They knew keys, whether they are selected still or not.
+  namespaces: traces.holders,
+  deselected: [],
 });
 
 /** Whether a private key is left to sign on with. */
 export const isRecoverable = (input: RecoveryInput): boolean => heldKeys(input).length > 0;
 
 /**
- * A keyring from what is left: what the agent Secret holds signs on, and so does the key of a migration; what is only
+ * A keyring from what is left: what the agent Secrets hold signs on, and so does the key of a migration; what is only
  * published stays published. The importing of a key is remembered by its name.
  */
 export function rebuilt(input: RecoveryInput, consented: boolean): Keyring {
@@ -130,6 +135,7 @@ export function merged(input: RecoveryInput, keyring: Keyring): Keyring {
     removedKeyIDs: [...new Set([...keyring.removedKeyIDs, ...lostFrom(traces, keys)])],
     revoked,
     handledRotateNow: policy.rotateNow,
+    namespaces: [...new Set([...keyring.namespaces, ...traces.holders])].toSorted(),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Algorithm } from '../../sidecar/contract/jwk.ts';
-import { type Keyring, type RevokedKey, uniteByKid, without } from './keyring.ts';
+import { type Keyring, type KeyringKey, type RevokedKey, uniteByKid, without } from './keyring.ts';
 import { type KeyPolicy, postponementMs, verifierStaleGraceMs } from './policy.ts';
 import { isServedSomewhere, type ServerObservation } from './servers.ts';
 
@@ -28,6 +28,17 @@ export function withRevocations(keyring: Keyring, when: { policy: KeyPolicy; now
   const gone = new Set([...records, ...keyring.revoked].map(({ kid }) => kid));
   const left = without(keyring, ({ kid }) => gone.has(kid));
   return { ...left, revoked: [...keyring.revoked, ...records] };
+}
+
+/** The keyring without some of its keys, which are revoked. */
+export function withRevoked(
+  keyring: Keyring,
+  isRevoked: (key: KeyringKey) => boolean,
+  when: { policy: KeyPolicy; now: number },
+): Keyring {
+  const records = keyring.keys.filter(isRevoked).map((key) => revocationOf(key.kid, key.algorithm, when));
+  if (records.length === 0) return keyring;
+  return { ...without(keyring, isRevoked), revoked: [...keyring.revoked, ...records] };
 }
 
 interface Observed {

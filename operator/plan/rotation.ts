@@ -1,7 +1,17 @@
+import type { SigningKey } from '../../sidecar/contract/files.ts';
 import type { Algorithm } from '../../sidecar/contract/jwk.ts';
+import {
+  type AgentNamespaces,
+  distributedEverywhere,
+  isExposed,
+  mintsUntil,
+  withNamespaces,
+  withoutHarmless,
+} from './agents.ts';
 import {
   activeKey,
   committedKey,
+  type Deselection,
   isSigning,
   isSpare,
   type Keyring,
@@ -10,6 +20,7 @@ import {
   type SigningKeyringKey,
   signerOf,
   spareKeys,
+  stateOf,
   successorOf,
   without,
 } from './keyring.ts';
@@ -26,7 +37,7 @@ import {
   spareCount,
   switchAt,
 } from './policy.ts';
-import { withLaterSafety, withRevocations } from './revocation.ts';
+import { withLaterSafety, withRevocations, withRevoked } from './revocation.ts';
 import {
   abbreviated,
   isMissingSomewhere,
@@ -39,8 +50,9 @@ import {
 export interface Circumstances {
   policy: KeyPolicy;
   servers: ServerObservation;
-  /** The kids of the private keys that the agent Secret was seen to hold. */
-  distributedKeyIDs: readonly string[];
+  agents: AgentNamespaces;
+  /** The private keys that the agent Secret in the issuer's own namespace was seen to hold. */
+  distributed: readonly SigningKey[];
   now: number;
 }
 
@@ -72,13 +84,25 @@ export const ripeAt = (key: KeyringKey, policy: KeyPolicy): number =>
 const lastTokenGoneAt = (key: SigningKeyringKey, policy: KeyPolicy): number =>
   key.signUntil + acceptedForMs(key.maxTTLMs, policy);
 
-/** From when revoking a retired key refuses no token of a sidecar that follows; undefined before its files arrived. */
+/**
+ * From when revoking a retired key refuses no token of a sidecar that follows; undefined before the files of a later key
+ * arrived.
+ */
 export function safeToRevokeAt(keyring: Keyring, key: KeyringKey, policy: KeyPolicy): number | undefined {
-  const successor = successorOf(keyring, key);
-  if (successor?.distributedAt === undefined) return undefined;
-  const followed = Math.max(successor.activateAt as number, successor.distributedAt) + policy.propagationMs;
+  const later = keyring.keys.filter(({ activateAt = 0 }) => activateAt > (key.activateAt ?? Infinity));
+  const activateAt = successorOf(keyring, key)?.activateAt;
+  const distributedAt = Math.min(...later.map((one) => one.distributedAt ?? Infinity));
+  if (activateAt === undefined || distributedAt === Infinity) return undefined;
+  const followed = Math.max(activateAt, distributedAt) + policy.propagationMs;
   return followed + acceptedForMs(key.maxTTLMs ?? longestTTLMs, policy);
 }
+
+/**
+ * Until when a namespace that is not selected any more can mint what a healthy verifier accepts; undefined while its
+ * keys are still to be replaced.
+ */
+export const canMintUntil = (keyring: Keyring, one: Deselection, policy: KeyPolicy): number | undefined =>
+  mintsUntil(keyring, one, policy, (key) => safeToRevokeAt(keyring, key, policy));
 
 const isRotationAsked = (
   keyring: Keyring,
@@ -90,6 +114,7 @@ const isRotationAsked = (
   return (
     now >= dueAt(active, policy) ||
     active.algorithm !== policy.algorithm ||
+    isExposed(keyring, active.kid) ||
     (policy.rotateNow !== '' && policy.rotateNow !== keyring.handledRotateNow)
   );
 };
@@ -190,6 +215,7 @@ export function evolve(
   const { now } = circumstances;
   const supply: Supply = { keys: [...newKeys], missing: 0 };
   const steps: ((keyring: Keyring) => Keyring)[] = [
+    (keyring) => withNamespaces(keyring, circumstances),
     (keyring) => withRevocations(keyring, circumstances),
     (keyring) => withLaterSafety(keyring, circumstances),
     (keyring) => withServedTimes(keyring, circumstances),
@@ -197,6 +223,8 @@ export function evolve(
     (keyring) => withDistributedTimes(keyring, circumstances),
     (keyring) => withRetirements(keyring, circumstances),
     (keyring) => withRemovals(keyring, circumstances),
+    (keyring) => withoutExposed(keyring, circumstances),
+    (keyring) => withoutHarmless(keyring, now),
     (keyring) => withSpares(keyring, circumstances, supply),
     (keyring) => (hasSigner(keyring, start, now) ? keyring : withPromotion(keyring, circumstances)),
     (keyring) => withCommit(keyring, circumstances),
@@ -243,7 +271,8 @@ function withAcceptedTimes(keyring: Keyring, { policy, now }: Circumstances): Ke
 }
 
 // Only a switch has a predecessor whose last signature depends on when the files arrived.
-function withDistributedTimes(keyring: Keyring, { distributedKeyIDs, now }: Circumstances): Keyring {
+function withDistributedTimes(keyring: Keyring, { distributed, agents, now }: Circumstances): Keyring {
+  const distributedKeyIDs = distributedEverywhere(keyring, distributed, agents);
   const first = keyring.keys.filter(({ activateAt }) => activateAt !== undefined);
   const earliest = Math.min(...first.map(({ activateAt }) => activateAt as number));
   return mapKeys(keyring, (key) =>
@@ -279,6 +308,19 @@ function withRemovals(keyring: Keyring, circumstances: Circumstances): Keyring {
     keyring,
     ({ kid, removeAt = Number.POSITIVE_INFINITY }) => kid !== kept && removeAt <= circumstances.now,
   );
+}
+
+// What a deselected namespace knows is revoked as soon as no sidecar elsewhere needs it.
+function withoutExposed(keyring: Keyring, circumstances: Circumstances): Keyring {
+  const { policy, now } = circumstances;
+  if (keyring.deselected.length === 0 || halt(keyring, circumstances)) return keyring;
+  const kept = isImporting(policy) ? keyring.importedKeyID : undefined;
+  const isOver = (key: KeyringKey) =>
+    key.kid !== kept &&
+    isExposed(keyring, key.kid) &&
+    stateOf(keyring, key, now) === 'Retired' &&
+    (safeToRevokeAt(keyring, key, policy) ?? Number.POSITIVE_INFINITY) <= now;
+  return withRevoked(keyring, isOver, circumstances);
 }
 
 // Spares of the old algorithm stay until a key of the new one is committed.

@@ -1,4 +1,5 @@
 import { activeKey, committedKey, isSigning, type Keyring, type RevokedKey } from '../plan/keyring.ts';
+import { abbreviated } from '../plan/servers.ts';
 import type { IssuerEvent } from './events.ts';
 
 const at = (ms: number): string => new Date(ms).toISOString();
@@ -22,11 +23,21 @@ export function keyEvents(before: Keyring, after: Keyring, now: number): IssuerE
   const normal = (reason: string, note: string): IssuerEvent => ({ type: 'Normal', reason, note });
   const warning = (reason: string, note: string): IssuerEvent => ({ type: 'Warning', reason, note });
 
+  const known = new Map(before.deselected.map(({ namespace, since }) => [namespace, since]));
+  const deselected = after.deselected.filter(({ namespace, since }) => known.get(namespace) !== since);
   const committed = committedKey(after, now);
   const active = activeKey(after, now);
   const revocations = revocationEvents(before.revoked, after.revoked);
   const isNewSigner = active && had(active.kid)?.activateAt !== active.activateAt;
   return [
+    ...(deselected.length > 0
+      ? [
+          normal(
+            'NamespaceDeselected',
+            `no longer selected: ${abbreviated(deselected.map(({ namespace }) => namespace))}; the keys known there are replaced, then revoked`,
+          ),
+        ]
+      : []),
     ...(committed && had(committed.kid)?.activateAt !== committed.activateAt
       ? [normal('SwitchCommitted', `sidecars switch to key ${committed.kid} at ${at(committed.activateAt)}`)]
       : []),

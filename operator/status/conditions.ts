@@ -17,6 +17,8 @@ export const reasons = {
   Accepted: {
     Accepted: 'ok',
     NameTooLong: 'problem',
+    NamespaceSelectorNotAllowed: 'problem',
+    NamespaceNotWatched: 'problem',
     UnknownRevokedKey: 'warning',
     FinalizerFailed: 'problem',
     DeletionBlocked: 'problem',
@@ -66,12 +68,23 @@ export const reasons = {
     TooManyKeys: 'problem',
     KeyringNotReady: 'info',
   },
-  /** The JWKS ConfigMap and the agent Secrets hold the keys of the keyring. */
+  /**
+   * The JWKS ConfigMap and the agent Secrets hold the keys of the keyring. What goes wrong in a namespace other than the
+   * issuer's own is in the hands of those there, and makes the issuer not unready for all others.
+   */
   Distributed: {
     AllNamespacesCurrent: 'ok',
     NameConflict: 'problem',
     WriteFailed: 'problem',
+    NamespaceConflict: 'warning',
+    NamespaceWriteFailed: 'warning',
     KeyringNotReady: 'wait',
+  },
+  /** No namespace that is not selected knows a key that verifiers accept. */
+  KeysConfined: {
+    KeysConfined: 'ok',
+    DeselectedNamespaceCanMint: 'info',
+    KeyringNotReady: 'info',
   },
 } as const;
 

@@ -1,7 +1,8 @@
 import type { MacpAuthIssuer } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
 import { isSpare, type Keyring } from '../plan/keyring.ts';
-import type { RotationState } from '../plan/rotation.ts';
+import type { KeyPolicy } from '../plan/policy.ts';
+import { canMintUntil, type RotationState } from '../plan/rotation.ts';
 import { abbreviated, type ServerAnswer, servedKeyIDs, strangers } from '../plan/servers.ts';
 import type { Judgement } from './conditions.ts';
 
@@ -144,6 +145,22 @@ export function judgePublished(
     reason: 'AllServersCurrent',
     message: `every ready server pod serves all ${keyring.keys.length} keys`,
   };
+}
+
+/** Judges whether namespaces that are not selected any more can still mint, and says until when. */
+export function judgeConfined(keyring: Keyring | undefined, policy: KeyPolicy): Judgement {
+  const type = 'KeysConfined';
+  if (!keyring) return { type, reason: 'KeyringNotReady', message: 'waits for the keyring' };
+  const left = keyring.deselected.filter(({ namespace }) => !keyring.namespaces.includes(namespace));
+  if (left.length === 0)
+    return { type, reason: 'KeysConfined', message: 'no other namespaces than those selected have keys' };
+  const names = abbreviated(left.map(({ namespace }) => namespace).toSorted());
+  const ends = left.map((one) => canMintUntil(keyring, one, policy));
+  const until = ends.some((end) => end === undefined)
+    ? 'the keys that it knows are replaced and revoked'
+    : new Date(Math.max(...ends.map((end) => end as number))).toISOString();
+  const message = `no longer selected, but able to mint until ${until}: ${names}`;
+  return { type, reason: 'DeselectedNamespaceCanMint', message };
 }
 
 /** Judges whether rotations happen when they are due, and says what one that is held up waits for. */

@@ -23,13 +23,14 @@ export type RevocationsOnly = Pick<Keyring, 'revoked'>;
 
 /**
  * The whole status of an issuer. Without a current keyring, what status says of the keys stays as it was, revocations
- * apart: it is what tells that there were keys.
+ * apart: it is what tells that there were keys. `namespaces` have current agent Secrets; undefined: not looked at.
  */
 export function statusOf(
   issuer: MacpAuthIssuer,
   known: Keyring | RevocationsOnly,
   judgements: readonly Judgement[],
   now: number,
+  namespaces: number | undefined = issuer.status?.namespaces,
 ): MacpAuthIssuerStatus {
   const policy = keyPolicy(issuer);
   const previous = issuer.status;
@@ -37,6 +38,7 @@ export function statusOf(
     observedGeneration: issuer.metadata.generation,
     conditions: conditionsOf(judgements, previous?.conditions ?? [], issuer.metadata.generation, now),
     jwksURL: jwksURL(issuer),
+    ...(namespaces !== undefined && { namespaces }),
     ...('keys' in known ? keyringStatus(known, policy, now) : previousKeyringStatus(issuer, known)),
   };
 }

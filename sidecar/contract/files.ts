@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { grant } from './grants.ts';
 import { privateJWK, publicJWKS } from './jwk.ts';
 
 /**
@@ -59,6 +60,11 @@ const mintSettings = z.object({
   audience: z.string().min(1),
   defaultTTLSeconds: z.number().positive(),
   maxTTLSeconds: z.number().positive(),
+  /**
+   * What each workload may have: the first that matches applies. Absent: any sender and any scopes. An empty list
+   * matches nobody, so that nothing is minted: a list that lost its entries must not open everything.
+   */
+  grants: z.array(grant).optional(),
 });
 
 const publishSettings = z.object({ role: z.literal('publish'), ...common });

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Grant } from '../contract/grants.ts';
 import type { SigningKey } from './key.ts';
 
 /** The JWK Set as it is served. */
@@ -17,6 +18,8 @@ export interface MintMaterial {
   audience: string;
   defaultTTLSeconds: number;
   maxTTLSeconds: number;
+  /** Undefined: any sender and any scopes. Empty: nobody may mint. */
+  grants?: readonly Grant[] | undefined;
   keys: readonly [SigningKey, ...SigningKey[]];
 }
 

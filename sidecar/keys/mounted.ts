@@ -34,12 +34,12 @@ export function parseFiles(texts: FileTexts): Material {
 }
 
 function mintMaterial(settings: MintSettings, texts: FileTexts, jwks: PublicJWKS): MintMaterial {
-  const { issuer, audience, defaultTTLSeconds, maxTTLSeconds } = settings;
+  const { issuer, audience, defaultTTLSeconds, maxTTLSeconds, grants } = settings;
   const [first, ...rest] = parse('keys', texts.keys, signingKeysFile).keys.map((key, index) =>
     signingKey(key, `keys[${index}]`, jwks),
   );
   if (first === undefined) throw new FileError(fileNames.keys, 'keys: is empty', restore);
-  return { issuer, audience, defaultTTLSeconds, maxTTLSeconds, keys: [first, ...rest] };
+  return { issuer, audience, defaultTTLSeconds, maxTTLSeconds, grants, keys: [first, ...rest] };
 }
 
 function nothingPrivate(texts: FileTexts): undefined {

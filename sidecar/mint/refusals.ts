@@ -10,8 +10,15 @@ export const refusals = {
   invalid_scopes: { status: 400, message: 'scopes must be an object' },
   invalid_ttl: { status: 400, message: 'ttl_seconds must be a positive number' },
   unreadable_body: { status: 400, message: 'request body could not be read' },
+  malformed_scopes: { status: 400, message: 'scopes are malformed' },
+  no_identity: { status: 403, message: 'there are grants, but it is not known which workload this is' },
+  no_grant: { status: 403, message: 'no grant is for this workload' },
+  sender_not_granted: { status: 403, message: 'sender is beyond the grant' },
+  scopes_not_granted: { status: 403, message: 'scopes are beyond the grant' },
+  ttl_not_granted: { status: 403, message: 'ttl_seconds is beyond the grant' },
   body_too_large: { status: 413, message: 'request body is larger than 100 KiB' },
   unsupported_encoding: { status: 415, message: 'unsupported charset or content encoding' },
+  rate_limited: { status: 429, message: 'too many mints' },
   internal_error: { status: 500, message: 'internal error' },
   key_ended: {
     status: 503,
@@ -22,8 +29,20 @@ export const refusals = {
 /** The name of a refusal in metrics and logs. */
 export type RefusalCode = keyof typeof refusals;
 
-/** Answers a request with a refusal: its status and `{"error": message}`. */
-export function refuse(response: Response, code: RefusalCode): void {
-  const { status, message } = refusals[code];
-  response.status(status).json({ error: message });
+/** A request that is refused. */
+export interface Refusal {
+  refused: RefusalCode;
+  /** What it was about: names of members and limits, and of the caller's own values only short ones. */
+  detail?: string;
+}
+
+/** The text of a refusal: what happened and, where there is more to say, what it was about. */
+export function refusalText({ refused, detail }: Refusal): string {
+  const { message } = refusals[refused];
+  return detail === undefined ? message : `${message}: ${detail}`;
+}
+
+/** Answers a request with a refusal: its status and `{"error": text}`. */
+export function refuse(response: Response, refusal: Refusal): void {
+  response.status(refusals[refusal.refused].status).json({ error: refusalText(refusal) });
 }

@@ -2,7 +2,7 @@ import express, { type ErrorRequestHandler, type Express } from 'express';
 import { type RefusalCode, refuse } from '../mint/refusals.ts';
 import type { Context } from './context.ts';
 import { jwksHandler } from './jwks.ts';
-import { tokensHandler } from './tokens.ts';
+import { tokensHandlers } from './tokens.ts';
 
 /**
  * The service itself: the routes of the reference service, of which a program that only publishes has no
@@ -18,25 +18,23 @@ export function createApp(context: Context): Express {
     response.json({ ok: true });
   });
   app.get('/.well-known/jwks.json', jwksHandler(context));
-  if (mints) app.post('/tokens', tokensHandler(context));
+  if (mints) app.post('/tokens', ...tokensHandlers(context));
   app.use(errorHandler(context));
   return app;
 }
 
 // Four parameters, or Express does not take it for an error handler.
-function errorHandler({ log, metrics }: Context): ErrorRequestHandler {
+function errorHandler({ audit, metrics }: Context): ErrorRequestHandler {
   return (error: unknown, _request, response, next) => {
     if (response.headersSent) {
       next(error);
       return;
     }
-    const reason = refusalOf(error);
-    metrics.refused(reason);
-    const { name, message } = error instanceof Error ? error : { name: typeof error, message: '' };
-    // Not the error itself: body-parser puts the body on it.
-    if (reason === 'internal_error') log.error({ event: 'failure', name, message }, 'a request failed');
-    else log.info({ event: 'refusal', reason }, 'refused');
-    refuse(response, reason);
+    const refused = refusalOf(error);
+    metrics.refused(refused);
+    if (refused === 'internal_error') audit.failed(error);
+    else audit.refused({ refused });
+    refuse(response, { refused });
   };
 }
 

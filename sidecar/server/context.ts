@@ -1,8 +1,9 @@
+import type { Audit } from '../audit.ts';
 import type { SignerChoice } from '../contract/signer.ts';
 import type { SigningKey } from '../keys/key.ts';
 import type { Material } from '../keys/material.ts';
-import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Workload } from '../mint/grant.ts';
 
 /** What the request handlers are given. */
 export interface Context {
@@ -12,6 +13,8 @@ export interface Context {
   now(): number;
   /** Told of each choice of a signer. */
   signerChosen(choice: SignerChoice<SigningKey>): void;
-  log: Log;
+  /** For whom tokens are minted, as far as it is known. */
+  workload: Workload;
+  audit: Audit;
   metrics: Metrics;
 }

@@ -23,6 +23,8 @@ export function apiServerArgs(dir: string, port: number, etcdSocket: string): st
     `--cert-dir=${dir}/certs`,
     `--token-auth-file=${dir}/tokens.csv`,
     '--authorization-mode=RBAC',
+    // As in nearly every cluster: what is privileged is for policies to refuse.
+    '--allow-privileged=true',
     '--service-account-issuer=https://kubernetes.default.svc',
     `--service-account-key-file=${dir}/sa.pub`,
     `--service-account-signing-key-file=${dir}/sa.key`,

@@ -1,18 +1,24 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { parseAllDocuments } from 'yaml';
+import { parse } from 'yaml';
 import { resources } from '../../operator/cluster/resources.ts';
+import { sidecarImage } from '../support/operator.ts';
+import { documentedPod } from './documented-pod.ts';
 import { type Bench, eventually } from './support.ts';
 
-const sample = join(import.meta.dirname, '../local/sample.yaml');
-
-/** Runs the sample's agent pod for an issuer of a bench's namespace; resolves with the sidecar's mint URL once it is ready. */
-export async function agentPod(bench: Bench, issuer: string, name = `agent-of-${issuer}`): Promise<string> {
-  const text = await readFile(sample, 'utf8');
-  const pod = parseAllDocuments(text.replaceAll('default.sample', `${bench.namespace}.${issuer}`))
-    .at(-1)
-    ?.toJSON();
+/**
+ * Runs an agent pod for an issuer of a bench's namespace, or of the one that `label` names, with the sidecar written by
+ * hand: the shared cluster has no injection. Resolves with the sidecar's mint URL once it is ready.
+ */
+export async function agentPod(
+  bench: Pick<Bench, 'namespace' | 'kubectl' | 'client'>,
+  issuer: string,
+  name = `agent-of-${issuer}`,
+  label = `${bench.namespace}.${issuer}`,
+): Promise<string> {
+  const text = await documentedPod();
+  const pod = parse(text.replaceAll('agents.team', label));
   pod.metadata = { ...pod.metadata, name, namespace: bench.namespace };
+  pod.spec.initContainers[0].image = sidecarImage;
+  Object.assign(pod.spec.containers[0], { image: 'host', command: ['sleep', 'infinity'] });
   await bench.kubectl.run(['apply', '-f', '-'], JSON.stringify(pod));
   return eventually(`pod ${name}`, async () => {
     const { status } = (await bench.client.get(resources.pods, bench.namespace, name)) as {

@@ -23,6 +23,8 @@ export interface Bench {
   client: ApiClient;
   /** Starts an operator for this namespace, as the shipped ServiceAccount with the shipped permissions. */
   operator(flags?: readonly string[], kubeconfigPath?: string): OperatorProcess;
+  /** The same for all namespaces, which must not be while tests of others run. */
+  clusterOperator(flags?: readonly string[]): OperatorProcess;
   /** A kubeconfig of another ServiceAccount in the operator's namespace. */
   kubeconfigOf(serviceAccount: string): Promise<string>;
   /** Applies an issuer with a spec. */
@@ -80,22 +82,24 @@ export async function openBench(prefix: string): Promise<Bench> {
   const issuer = (name: string) => client.get<MacpAuthIssuer>(resources.issuers, namespace, name);
   const secret = (name: string) => client.find(resources.secrets, namespace, name);
   const json = (text: string | undefined) => JSON.parse(Buffer.from(text ?? '', 'base64').toString());
+  const start = (namespaces: readonly string[] | undefined, flags?: readonly string[], path?: string) => {
+    const operator = startOperator({
+      kubeconfigPath: path ?? operatorKubeconfig,
+      logFile: join(dir, `operator-${operators.length}.log`),
+      ...(namespaces && { namespaces }),
+      ...(flags && { flags }),
+    });
+    operators.push(operator);
+    return operator;
+  };
   const bench: Bench = {
     cluster,
     namespace,
     kubectl,
     client,
     kubeconfigOf: (serviceAccount) => serviceAccountKubeconfig(kubectl, dir, serviceAccount),
-    operator(flags, kubeconfigPath = operatorKubeconfig) {
-      const operator = startOperator({
-        kubeconfigPath,
-        logFile: join(dir, `operator-${operators.length}.log`),
-        namespaces: [namespace],
-        ...(flags && { flags }),
-      });
-      operators.push(operator);
-      return operator;
-    },
+    operator: (flags, kubeconfigPath) => start([namespace], flags, kubeconfigPath),
+    clusterOperator: (flags) => start(undefined, flags),
     async apply(name, spec = {}) {
       await kubectl.run(
         ['apply', '-f', '-'],

@@ -5,6 +5,47 @@ import { type Bench, eventually, openBench } from './support.ts';
 
 const rbac = await readFile(join(import.meta.dirname, '../../operator/rbac.yaml'), 'utf8');
 
+const withGrant = (grant: object) => ({ agents: { grants: [grant] } });
+const grantCases: [string, object, RegExp][] = [
+  [
+    'no grant in its grants',
+    { agents: { grants: [] } },
+    /spec\.agents\.grants: .* should have at least 1 items/,
+  ],
+  [
+    'a grant for longer than anybody may have',
+    { ttl: { max: '10m' }, agents: { grants: [{ maxTTL: '10m' }, { maxTTL: '10m1s' }] } },
+    /spec\.agents\.grants: .*grants\[\]\.maxTTL must not be longer than spec\.ttl\.max/,
+  ],
+  ['a grant for no time', withGrant({ maxTTL: '0s' }), /grants\[\]\.maxTTL must be at least 1s/],
+  ['a grant whose time is none', withGrant({ maxTTL: 'long' }), /grants\[0\]\.maxTTL/],
+  ...['agent://{pod}', 'agent://{Namespace}', 'agent://{namespace', 'agent://}', 'a b', 'a\n', 'é'].map(
+    (sender): [string, object, RegExp] => [
+      `the sender ${JSON.stringify(sender)}`,
+      withGrant({ sender }),
+      /grants\[0\]\.sender: .*can have the placeholders \{namespace\} and \{serviceAccount\}/,
+    ],
+  ),
+  ['an empty sender', withGrant({ sender: '' }), /grants\[0\]\.sender/],
+  [
+    'a grant for no ServiceAccount',
+    withGrant({ serviceAccounts: [] }),
+    /serviceAccounts: .* at least 1 items/,
+  ],
+  ['a grant for no namespace', withGrant({ namespaces: [] }), /namespaces: .* at least 1 items/],
+  ['no name of a ServiceAccount', withGrant({ serviceAccounts: ['A b'] }), /serviceAccounts\[0\]/],
+  ['a namespace with a dot', withGrant({ namespaces: ['a.b'] }), /namespaces\[0\]/],
+  ['a namespace twice', withGrant({ namespaces: ['a', 'a'] }), /namespaces\[1\]: Duplicate value: "a"/],
+  [
+    'a scope that does not exist',
+    withGrant({ scopes: { can_fly: true } }),
+    /unknown field "spec\.agents\.grants\[0\]\.scopes\.can_fly"/,
+  ],
+  ['a scope that is no boolean', withGrant({ scopes: { is_observer: 'yes' } }), /scopes\.is_observer/],
+  ['a negative ceiling', withGrant({ scopes: { max_open_sessions: -1 } }), /scopes\.max_open_sessions/],
+  ['a rate of none', withGrant({ mintsPerMinute: 0 }), /mintsPerMinute/],
+];
+
 describe('an issuer in trouble', () => {
   let bench: Bench;
 
@@ -33,6 +74,7 @@ describe('an issuer in trouble', () => {
         /spec\.rotation\.grace must be between 10s and 8760h/,
       ],
       ['an unknown algorithm', { algorithm: 'HS256' }, /spec\.algorithm: Unsupported value: "HS256"/],
+      ...grantCases,
       ['no servers', { server: { replicas: 0 } }, /spec\.server\.replicas/],
       ['an empty issuer', { issuer: '' }, /spec\.issuer/],
       [

@@ -2,6 +2,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type OperatorProcess, startOperator } from '../support/operator.ts';
+import { installPolicies } from '../support/policies.ts';
 import { spawnTethered } from '../support/process.ts';
 import { ownedTempDir } from '../support/tempdir.ts';
 import { readArgs } from './args.ts';
@@ -15,6 +16,11 @@ const waitPatience = '--timeout=120s';
 
 async function applyEverything({ kubectl, sidecarImage }: Cluster): Promise<void> {
   await applyPrerequisites(kubectl);
+  const { serverVersion } = JSON.parse(await kubectl.run(['version', '-o', 'json']));
+  const user = await kubectl.run(['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}']);
+  // Who started this may clean up after it.
+  const values = { guards: { exempt: { users: [user] } } };
+  await installPolicies({ log, kubectl, sidecarImage, values, kubeVersion: serverVersion.gitVersion });
   const sample = await readFile(join(import.meta.dirname, 'sample.yaml'), 'utf8');
   await kubectl.run(['apply', '-f', '-'], sample.replaceAll('macp-auth-sidecar:dev', sidecarImage));
 }
@@ -78,7 +84,7 @@ async function run(): Promise<void> {
         ? await embeddedCluster(dir, log)
         : ownCluster(dir, options.kubeconfig, options.sidecarImage as string);
     stops.push(cluster.stop);
-    log('applying the CRD, the permissions and the sample');
+    log('applying the CRD, the permissions, the policies and the sample');
     await applyEverything(cluster);
     const operator = superviseOperator(cluster, await cluster.operatorKubeconfig());
     stops.push(operator.stop);

@@ -33,6 +33,8 @@ export function startOperator(options: {
   logFile: string;
   namespaces?: readonly string[];
   flags?: readonly string[];
+  /** Further variables of its environment. */
+  env?: Record<string, string>;
 }): OperatorProcess {
   const command = [
     process.execPath,
@@ -43,7 +45,10 @@ export function startOperator(options: {
     ...(options.flags ?? ['--sidecar-image', sidecarImage]),
   ];
   const file = openSync(options.logFile, 'a');
-  const child = spawnTethered(command, { stdio: ['ignore', file, file] });
+  const child = spawnTethered(command, {
+    stdio: ['ignore', file, file],
+    env: { ...process.env, ...options.env },
+  });
   closeSync(file);
   const { pid } = child;
   if (pid === undefined) throw new Error('the operator could not be started');

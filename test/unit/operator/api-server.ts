@@ -153,11 +153,14 @@ export class FakeApiServer {
   #get(path: string, query: URLSearchParams, current: KubeObject | undefined): Answer {
     if (current) return { code: 200, body: current };
     if (!/s$/.test(path)) return notFound(path);
-    const [name, value] = (query.get('labelSelector') ?? '').split('=');
+    const wanted = (query.get('labelSelector') ?? '').split(',').map((one) => one.split('='));
+    // A collection over all namespaces has the objects of each.
+    const collection = (at: string) => at.slice(0, at.lastIndexOf('/'));
+    const everywhere = (at: string) => collection(at).replace(/\/namespaces\/[^/]+\//, '/');
     const items = [...this.objects]
       .filter(([at, { metadata }]) => {
-        const isBelow = at.startsWith(`${path}/`) && !at.slice(path.length + 1).includes('/');
-        return isBelow && (!name || metadata.labels?.[name] === value);
+        const isIn = collection(at) === path || everywhere(at) === path;
+        return isIn && wanted.every(([name, value]) => !name || metadata.labels?.[name] === value);
       })
       .map(([, { apiVersion: _a, kind: _k, ...item }]) => item);
     return { code: 200, body: { metadata: { resourceVersion: this.version }, items } };

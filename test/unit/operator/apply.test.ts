@@ -2,9 +2,10 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { NameConflict, Superseded } from '../../../operator/api/errors.ts';
 import { annotations, finalizer, labels, type MacpAuthIssuer } from '../../../operator/api/names.ts';
 import { type Answers, applyChild, applyDerived } from '../../../operator/apply/children.ts';
-import { addFinalizer, cleanUpAfter, finalize } from '../../../operator/apply/finalize.ts';
+import { addFinalizer, cleanUpAfter, finalize, leaveNamespace } from '../../../operator/apply/finalize.ts';
 import { settleKeyring } from '../../../operator/apply/keyring.ts';
-import { isOurs } from '../../../operator/build/metadata.ts';
+import { agentSecret as secretFor } from '../../../operator/build/files.ts';
+import { isOurs, revisionOf } from '../../../operator/build/metadata.ts';
 import { serverService } from '../../../operator/build/server.ts';
 import { type KubeObject, type Resource, resources } from '../../../operator/cluster/resources.ts';
 import { noChildren } from '../../../operator/observe/world.ts';
@@ -18,6 +19,7 @@ import {
   minute,
   objectNamed,
   objectsOf,
+  ownAgents,
   privateValues,
   t0,
   tracesOf,
@@ -126,6 +128,103 @@ describe('an object that derives from the keyring', () => {
     expect(api.objects.get(paths.configMap)?.data).toEqual(stored.data);
   });
 
+  describe('of the same revision', () => {
+    const bySpec = (generation: number, max: string, uid = 'issuer-uid') =>
+      issuerOf({ ttl: { default: '5m', max } }, undefined, { generation, uid });
+    const wide = bySpec(3, '24h');
+    const narrow = bySpec(4, '1h');
+    const write = (by: MacpAuthIssuer, observed?: KubeObject) =>
+      applyDerived(request(resources.secrets, objectsOf(by, newer).agentSecret, observed, by));
+    const stored = () => structuredClone(api.objects.get(paths.agentSecret)) as KubeObject;
+
+    test.each([
+      ['knows', true],
+      ['does not know', false],
+    ])(
+      'never goes back to an older spec, whether a paused operator %s the newer or not',
+      async (_, cached) => {
+        await write(bySpec(2, '2h'));
+        const before = stored();
+        await write(narrow, before);
+        api.put(paths.issuer, narrow);
+        const after = stored();
+        await expect(write(wide, cached ? after : before)).rejects.toBeInstanceOf(Superseded);
+        await expect(write(wide)).rejects.toBeInstanceOf(Superseded);
+        expect(stored()).toEqual(after);
+      },
+    );
+
+    test('follows the spec, and then is no write', async () => {
+      await write(wide);
+      const written = await write(narrow, stored());
+      expect(written).toMatchObject({ created: false, filesChanged: true });
+      const before = writes().length;
+      expect(await write(narrow, stored())).toBeUndefined();
+      expect(writes()).toHaveLength(before);
+      // What no file tells of is noted all the same, or an operator in between could write what it knows.
+      const next = await write(bySpec(5, '1h'), stored());
+      expect(next).toMatchObject({ created: false, filesChanged: false });
+    });
+
+    test.each([
+      ['a generation that there never was', narrow, 'issuer-uid/99'],
+      ['a generation that is none', narrow, 'issuer-uid/99x'],
+      ['the generation of an earlier issuer', bySpec(1, '1h', 'second'), 'issuer-uid/99'],
+    ])('is written although it is annotated with %s', async (_, by, annotation) => {
+      api.put(paths.issuer, by);
+      const { metadata, ...rest } = objectsOf(wide, newer).agentSecret;
+      const annotated = { ...metadata.annotations, [annotations.issuerGeneration]: annotation };
+      await write(
+        by,
+        api.put(paths.agentSecret, { ...rest, metadata: { ...metadata, annotations: annotated } }),
+      );
+      const { uid, generation } = by.metadata;
+      expect(stored().metadata.annotations?.[annotations.issuerGeneration]).toBe(`${uid}/${generation}`);
+    });
+
+    test.each([
+      ['is gone', undefined],
+      ['is another one', bySpec(1, '1h', 'second')],
+    ])('stays as it is where the issuer %s', async (_, now) => {
+      await write(narrow);
+      if (now) api.put(paths.issuer, now);
+      await expect(write(wide, stored())).rejects.toBeInstanceOf(Superseded);
+    });
+  });
+
+  describe('in a namespace of others', () => {
+    const elsewhere = '/api/v1/namespaces/b/secrets/macp-auth.team.demo';
+    const write = (keyring: Keyring, observed?: KubeObject) =>
+      applyDerived({
+        ...request(resources.secrets, secretFor(issuer, 'b', keyring), observed),
+        keyringRevision: async () => revisionOf(api.objects.get(paths.keyring)),
+      });
+    const forge = (change: Partial<KubeObject>, annotation = '99999') => {
+      const { metadata, ...rest } = secretFor(issuer, 'b', older);
+      const annotated = { ...metadata, annotations: { [annotations.revision]: annotation } };
+      return api.put(elsewhere, { ...rest, metadata: annotated, ...change });
+    };
+
+    test('is written although somebody there named a revision that there never was', async () => {
+      api.put(paths.keyring, objectsOf(issuer, newer).keyring);
+      await write(newer, forge({}));
+      expect(revisionOf(api.objects.get(elsewhere))).toBe(5);
+    });
+
+    test('never goes back from a revision that the keyring proves', async () => {
+      api.put(paths.keyring, objectsOf(issuer, newer).keyring);
+      const stored = forge({}, '5');
+      await expect(write(older, stored)).rejects.toBeInstanceOf(Superseded);
+      expect(api.objects.get(elsewhere)).toEqual(stored);
+    });
+
+    test("of another type is a stranger's, whatever labels it has", async () => {
+      const stranger = forge({ type: 'Opaque' });
+      await expect(write(newer)).rejects.toBeInstanceOf(NameConflict);
+      expect(api.objects.get(elsewhere)).toEqual(stranger);
+    });
+  });
+
   test("of a stranger is a conflict, and stays the stranger's", async () => {
     const stranger = api.put(paths.configMap, objectNamed('macp-auth-demo'));
     await expect(derive(newer)).rejects.toThrow(NameConflict);
@@ -207,7 +306,15 @@ describe('an object is ours', () => {
 
 describe('the keyring Secret', () => {
   const settle = (by = issuer, children = noChildren, now = t0) =>
-    settleKeyring({ client: api.client(), issuer: by, children, served: [], now });
+    settleKeyring({
+      client: api.client(),
+      issuer: by,
+      children,
+      agents: ownAgents,
+      watchedNamespaces: undefined,
+      served: [],
+      now,
+    });
   const { keyring: secret, configMap, agentSecret } = objectsOf(issuer, newer);
 
   test('is created before anything may derive from it', async () => {
@@ -316,6 +423,8 @@ describe('the end of an issuer', () => {
   const { keyring, configMap, agentSecret } = objectsOf(issuer, newer);
   const dying = (deletionPolicy: 'Retain' | 'Delete', uid = 'issuer-uid') =>
     issuerOf({ deletionPolicy }, undefined, { uid, deletionTimestamp: '2026-03-02T00:00:00Z' });
+  const end = (cached: MacpAuthIssuer, watchedNamespaces?: string[]) =>
+    finalize({ client: api.client(), issuer: cached, watchedNamespaces, now: t0 });
   // What the cache holds of an issuer that the server stores.
   const stored = (some: MacpAuthIssuer) => api.put(paths.issuer, some) as unknown as MacpAuthIssuer;
   const has = () => {
@@ -329,16 +438,86 @@ describe('the end of an issuer', () => {
     ['Delete', false],
   ] as const)('with %s takes the agent Secret away; the keyring stays: %j', async (policy, stays) => {
     has();
-    await finalize(api.client(), stored(dying(policy)), t0);
+    await end(stored(dying(policy)));
     expect(api.objects.has(paths.agentSecret)).toBe(false);
     expect(api.objects.has(paths.keyring)).toBe(stays);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
   });
 
+  describe('in other namespaces', () => {
+    const at = (namespace: string) => `/api/v1/namespaces/${namespace}/secrets/macp-auth.team.demo`;
+    const inAll = (namespaces: readonly string[], change: Partial<KubeObject> = {}) => {
+      for (const namespace of namespaces)
+        api.put(at(namespace), { ...secretFor(issuer, namespace, newer), ...change });
+    };
+
+    test.each([
+      ['all namespaces', undefined],
+      ['some', ['team', 'b', 'c', 'gone']],
+    ])('takes its Secrets away, for an operator for %s', async (_, watched) => {
+      has();
+      inAll(['b', 'c']);
+      const other = api.put(at('c').replace('demo', 'other'), {
+        ...secretFor(issuerOf({}, undefined, { name: 'other' }), 'c', newer),
+      });
+      await end(stored(dying('Retain')), watched);
+      expect([...api.objects.keys()].filter((path) => path.endsWith('macp-auth.team.demo'))).toEqual([]);
+      expect(api.objects.get(at('c').replace('demo', 'other'))).toEqual(other);
+    });
+
+    test.each(['list', 'DELETE'])('is not held up by one where it may not %s', async (verb) => {
+      has();
+      inAll(['b', 'c']);
+      api.intercept = ({ method, path }) => {
+        const isForbidden = method === verb || (verb === 'list' && path.endsWith('/secrets'));
+        return isForbidden && path.startsWith('/api/v1/namespaces/b/')
+          ? failure(403, 'Forbidden')
+          : undefined;
+      };
+      await end(stored(dying('Retain')), ['team', 'b', 'c']);
+      expect([at('team'), at('b'), at('c')].map((path) => api.objects.has(path))).toEqual([
+        false,
+        true,
+        false,
+      ]);
+      expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+    });
+
+    test('leaves the Secrets of strangers', async () => {
+      has();
+      inAll(['b'], { type: 'Opaque' });
+      await end(stored(dying('Retain')));
+      expect(api.objects.has(at('b'))).toBe(true);
+    });
+
+    test('keeps theirs where the keyring is not whole and its own namespace has none', async () => {
+      inAll(['b', 'c']);
+      api.put(paths.keyring, { ...keyring, data: { 'keyring.json': 'e30=' } });
+      expect(await end(stored(dying('Retain')))).toMatchObject({ reason: 'AgentSecretRetained' });
+      const left = [at('b'), at('c')].map((path) => api.objects.get(path) as KubeObject);
+      api.objects.delete(paths.issuer);
+      await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left);
+      expect(left.map(({ metadata }) => api.objects.has(at(metadata.namespace)))).toEqual([true, true]);
+    });
+
+    test('comes before its own where its namespace goes, without waiting to be deleted itself', async () => {
+      has();
+      inAll(['b']);
+      const there = stored(issuer);
+      await leaveNamespace({ client: api.client(), issuer: there, watchedNamespaces: undefined });
+      expect(api.objects.has(at('b'))).toBe(false);
+      expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+      const before = writes().length;
+      const left = api.objects.get(paths.issuer) as unknown as MacpAuthIssuer;
+      await leaveNamespace({ client: api.client(), issuer: left, watchedNamespaces: undefined });
+      expect(writes()).toHaveLength(before);
+    });
+  });
+
   test('with Retain and a lost keyring rebuilds it from what agents hold, before that goes', async () => {
     api.put(paths.agentSecret, agentSecret);
     api.put(paths.configMap, configMap);
-    expect(await finalize(api.client(), stored(dying('Retain')), t0)).toBeUndefined();
+    expect(await end(stored(dying('Retain')))).toBeUndefined();
     const { data } = api.objects.get(paths.keyring) as unknown as { data: Record<string, string> };
     const text = Buffer.from(data['keyring.json'] ?? '', 'base64').toString();
     expect(decodeKeyring(text)).toMatchObject({
@@ -350,12 +529,12 @@ describe('the end of an issuer', () => {
   test('with Retain and a keyring that cannot be read keeps the agent Secret too, and says so', async () => {
     has();
     api.put(paths.keyring, { ...keyring, data: { 'keyring.json': 'e30=' } });
-    const event = await finalize(api.client(), stored(dying('Retain')), t0);
+    const event = await end(stored(dying('Retain')));
     expect(event).toMatchObject({ type: 'Warning', reason: 'AgentSecretRetained' });
     const left = api.objects.get(paths.agentSecret);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
     api.objects.delete(paths.issuer);
-    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left);
+    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, [left as KubeObject]);
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
 
@@ -366,7 +545,7 @@ describe('the end of an issuer', () => {
     api.put(paths.agentSecret, agentSecret);
     const there = stored(dying('Retain'));
     api.intercept = ({ method }) => (method === 'POST' ? failure(403, 'Forbidden', message) : undefined);
-    const result = await finalize(api.client(), there, t0).catch((error) => error.code);
+    const result = await end(there).catch((error) => error.code);
     expect(result).toBe(stays ? 403 : undefined);
     expect(api.objects.has(paths.agentSecret)).toBe(stays);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual(stays ? [finalizer] : []);
@@ -375,23 +554,19 @@ describe('the end of an issuer', () => {
   test("with Retain and a keyring that cannot be read leaves a stranger's Secret as it is", async () => {
     api.put(paths.keyring, { ...keyring, data: { 'keyring.json': 'e30=' } });
     const theirs = api.put(paths.agentSecret, { ...agentSecret, type: 'Opaque' });
-    await finalize(api.client(), stored(dying('Retain')), t0);
+    await end(stored(dying('Retain')));
     expect(api.objects.get(paths.agentSecret)).toEqual(theirs);
   });
 
   test('with Retain makes no keyring where there never was one', async () => {
-    await finalize(api.client(), stored(dying('Retain')), t0);
+    await end(stored(dying('Retain')));
     expect(api.objects.has(paths.keyring)).toBe(false);
   });
 
   test("leaves others' finalizers, and Secrets of strangers", async () => {
     api.put(paths.agentSecret, { ...agentSecret, type: 'Opaque' });
     const { metadata, ...rest } = dying('Delete');
-    await finalize(
-      api.client(),
-      stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs', finalizer] } }),
-      t0,
-    );
+    await end(stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs', finalizer] } }));
     expect(api.objects.has(paths.agentSecret)).toBe(true);
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual(['theirs']);
   });
@@ -399,7 +574,7 @@ describe('the end of an issuer', () => {
   test('is not ours without our finalizer', async () => {
     has();
     const { metadata, ...rest } = dying('Delete');
-    await finalize(api.client(), stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs'] } }), t0);
+    await end(stored({ ...rest, metadata: { ...metadata, finalizers: ['theirs'] } }));
     expect(writes()).toEqual([]);
   });
 
@@ -407,7 +582,7 @@ describe('the end of an issuer', () => {
     has();
     const issuerThere = stored(dying('Delete'));
     api.intercept = ({ method }) => (method === 'DELETE' ? failure(500, 'InternalError') : undefined);
-    await expect(finalize(api.client(), issuerThere, t0)).rejects.toMatchObject({ code: 500 });
+    await expect(end(issuerThere)).rejects.toMatchObject({ code: 500 });
     expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([finalizer]);
   });
 
@@ -418,7 +593,7 @@ describe('the end of an issuer', () => {
     };
     stored(issuerOf({ deletionPolicy: 'Delete' }, undefined, { uid: 'second' }));
     has();
-    await finalize(api.client(), cached, t0).catch(() => {});
+    await end(cached).catch(() => {});
     expect(api.objects.has(paths.keyring)).toBe(true);
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
@@ -427,19 +602,19 @@ describe('the end of an issuer', () => {
     const key = { namespace: 'team', name: 'demo' };
     const left = api.put(paths.agentSecret, agentSecret);
     stored(issuer);
-    await cleanUpAfter(api.client(), key, left);
+    await cleanUpAfter(api.client(), key, [left]);
     expect(api.objects.has(paths.agentSecret)).toBe(true);
     api.objects.delete(paths.issuer);
-    await cleanUpAfter(api.client(), key, left);
+    await cleanUpAfter(api.client(), key, [left]);
     expect(api.objects.has(paths.agentSecret)).toBe(false);
   });
 
   test.each([403, 500, 503])('is not concluded from the answer %i', async (code) => {
     const left = api.put(paths.agentSecret, agentSecret);
     api.intercept = ({ path }) => (path === paths.issuer ? failure(code, 'Whatever') : undefined);
-    await expect(cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left)).rejects.toMatchObject(
-      { code },
-    );
+    await expect(
+      cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, [left as KubeObject]),
+    ).rejects.toMatchObject({ code });
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
 
@@ -449,7 +624,9 @@ describe('the end of an issuer', () => {
   ])('is not concluded where the API server does not know the kind: %j', async (body) => {
     const left = api.put(paths.agentSecret, agentSecret);
     api.intercept = ({ path }) => (path === paths.issuer ? { code: 404, body } : undefined);
-    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, left).catch(() => {});
+    await cleanUpAfter(api.client(), { namespace: 'team', name: 'demo' }, [left as KubeObject]).catch(
+      () => {},
+    );
     expect(api.objects.has(paths.agentSecret)).toBe(true);
   });
 });

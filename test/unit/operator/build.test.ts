@@ -208,6 +208,39 @@ describe('the agent Secret', () => {
   });
 });
 
+describe('the grants in an agent Secret', () => {
+  type Grants = NonNullable<MacpAuthIssuerSpec['agents']>['grants'];
+  const settingsOf = (grants: Grants, namespace = 'team-a') => {
+    const some = issuerOf(grants && { agents: { grants } });
+    return settingsFile.parse(secretFile(agentSecret(some, namespace, keyringOf()), 'settings'));
+  };
+  const scopes = {
+    can_start_sessions: true,
+    can_manage_mode_registry: false,
+    is_observer: false,
+    allowed_modes: [],
+    max_open_sessions: 0,
+  };
+
+  test('are those of the spec, in its order, and durations in seconds', () => {
+    const sender = 'agent://{namespace}/{serviceAccount}';
+    const first = { serviceAccounts: ['planner'], sender, scopes, mintsPerMinute: 600 };
+    const grants = [{ ...first, namespaces: ['team-a'], maxTTL: '1m30s' }, { maxTTL: '1.5s' }, {}];
+    expect(settingsOf(grants)).toMatchObject({
+      grants: [{ ...first, namespaces: ['team-a'], maxTTLSeconds: 90 }, { maxTTLSeconds: 1.5 }, {}],
+    });
+  });
+
+  test.each<[string, Grants, unknown]>([
+    ['no grants: no member, and nothing is bounded', undefined, undefined],
+    ['none of another namespace', [{ namespaces: ['team-b'] }, { sender: 'a' }], [{ sender: 'a' }]],
+    ['nobody else in the list', [{ namespaces: ['team-b', 'team-a'] }], [{ namespaces: ['team-a'] }]],
+    ['none that is for here: an empty list, and nothing is minted', [{ namespaces: ['team-b'] }], []],
+  ])('%s', (_, grants, expected) => {
+    expect((settingsOf(grants) as { grants?: unknown }).grants).toEqual(expected);
+  });
+});
+
 describe('the keyring Secret', () => {
   const keyring = keyringOf({ revision: 8 });
 

@@ -4,6 +4,7 @@ import type { MacpAuthIssuerSpec, MacpAuthIssuerStatus } from '../../../operator
 import { agentSecret, jwksConfigMap } from '../../../operator/build/files.ts';
 import { keyringSecret } from '../../../operator/build/keyring-secret.ts';
 import type { KubeObject } from '../../../operator/cluster/resources.ts';
+import type { AgentNamespaces } from '../../../operator/plan/agents.ts';
 import { type Keyring, type KeyringKey, type NewKey, publicKeys } from '../../../operator/plan/keyring.ts';
 import { type Plan, type PlanInput, plan } from '../../../operator/plan/planner.ts';
 import type { KeyPolicy } from '../../../operator/plan/policy.ts';
@@ -87,6 +88,9 @@ export function serving(keyring: Keyring, overrides: Partial<ServerObservation> 
   return { answers: [kids, kids], silent: 0, clockDifferenceMs: 0, ...overrides };
 }
 
+/** An issuer whose own namespace alone has agents. */
+export const ownAgents: AgentNamespaces = { selected: [], unselected: [], unknown: [], held: [] };
+
 export const noTraces: Traces = {
   revision: 0,
   statusKeyIDs: [],
@@ -96,6 +100,7 @@ export const noTraces: Traces = {
   observedRotateNow: undefined,
   published: [],
   distributed: [],
+  holders: [],
 };
 
 export const spare = (overrides: Partial<KeyringKey> = {}): KeyringKey => {
@@ -119,6 +124,8 @@ export const keyringOf = (overrides: Partial<Keyring> = {}): Keyring => ({
   removedKeyIDs: [],
   revoked: [],
   handledRotateNow: '',
+  namespaces: [],
+  deselected: [],
   ...overrides,
 });
 
@@ -147,21 +154,23 @@ export const tracesOf = (keyring: Keyring, overrides: Partial<Traces> = {}): Tra
   observedRotateNow: keyring.handledRotateNow,
   published: publicKeys(keyring),
   distributed: keyring.keys.filter((key) => key.privateKey && key.activateAt !== undefined).map(held),
+  holders: [],
   ...overrides,
 });
 
 export const present = (keyring: Keyring) => ({ state: 'present', keyring }) as const;
 export const absent = { state: 'absent' } as const;
 
-/** What the planner is asked; no server pod is ready unless it says so. */
-export type Question = Omit<PlanInput, 'newKeys' | 'servers'> & Partial<Pick<PlanInput, 'servers'>>;
+/** What the planner is asked; no server pod is ready, and agents are in one namespace, unless it says so. */
+export type Question = Omit<PlanInput, 'newKeys' | 'servers' | 'agents'> &
+  Partial<Pick<PlanInput, 'servers' | 'agents'>>;
 
 /** The planner's answer, with as many new keys as it asks for. */
 export function planned(
   question: Question,
   makeKeys: (count: number, algorithm: Algorithm) => NewKey[] = newKeys,
 ): Exclude<Plan, { action: 'needKeys' }> {
-  const input = { servers: noServers, ...question };
+  const input = { servers: noServers, agents: ownAgents, ...question };
   const first = plan({ ...input, newKeys: [] });
   if (first.action !== 'needKeys') return first;
   const second = plan({ ...input, newKeys: makeKeys(first.count, first.algorithm) });

@@ -90,6 +90,17 @@ describe('a keyring comes back as it was written', () => {
     removedKeyIDs: fc.array(fc.string()),
     revoked: fc.array(revokedKey),
     handledRotateNow: fc.string({ unit: 'grapheme' }),
+    namespaces: fc.array(fc.string()),
+    deselected: fc.array(
+      fc.record(
+        {
+          namespace: fc.string({ minLength: 1 }),
+          since: instant.map((time) => time.getTime()),
+          keyIDs: fc.array(fc.string()),
+        },
+        { noNullPrototype: true },
+      ),
+    ),
   });
   const imported = fc.option(fc.string(), { nil: undefined });
 

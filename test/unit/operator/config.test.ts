@@ -5,6 +5,8 @@ const image = ['--sidecar-image', 'registry/sidecar:1'];
 const defaults = {
   kubeconfig: undefined,
   namespaces: undefined,
+  trustedNamespaces: [],
+  ownNamespace: undefined,
   sidecarImage: 'registry/sidecar:1',
   probe: 'direct',
   healthAddress: undefined,
@@ -21,6 +23,7 @@ describe('configuration', () => {
     ['--kubeconfig=/k', { kubeconfig: '/k' }],
     ['--namespaces=a', { namespaces: ['a'] }],
     ['--namespaces=a, b-2 ,c', { namespaces: ['a', 'b-2', 'c'] }],
+    ['--trusted-namespaces=a,b', { trustedNamespaces: ['a', 'b'] }],
     ['--probe=proxy', { probe: 'proxy' }],
     ['--health-address=127.0.0.1', { healthAddress: '127.0.0.1' }],
     ['--health-port=0', { healthPort: 0 }],
@@ -28,6 +31,19 @@ describe('configuration', () => {
     ['--log-level=debug', { logLevel: 'debug' }],
   ])('%s', (flag, expected) => {
     expect(readConfig([...image, flag], {})).toEqual({ ...defaults, ...expected });
+  });
+
+  test('trusts the issuers in the namespace of the operator, unless others are named', () => {
+    const own = (env: NodeJS.ProcessEnv, mounted?: string, flags: string[] = []) => {
+      const { ownNamespace, trustedNamespaces } = readConfig([...image, ...flags], env, () => mounted);
+      return { ownNamespace, trustedNamespaces };
+    };
+    expect(own({}, 'mounted')).toEqual({ ownNamespace: 'mounted', trustedNamespaces: ['mounted'] });
+    const env = { POD_NAMESPACE: 'told' };
+    expect(own(env, 'mounted')).toEqual({ ownNamespace: 'told', trustedNamespaces: ['told'] });
+    const flags = ['--trusted-namespaces=a'];
+    expect(own(env, 'mounted', flags)).toEqual({ ownNamespace: 'told', trustedNamespaces: ['a'] });
+    expect(own({})).toEqual({ ownNamespace: undefined, trustedNamespaces: [] });
   });
 
   test('comes from the environment where no flag is given', () => {
@@ -55,6 +71,7 @@ describe('configuration', () => {
     ['namespaces', 'NAMESPACES', 'a,,b', 'must be namespace names separated by commas'],
     ['namespaces', 'NAMESPACES', 'Team_A', 'must be namespace names separated by commas'],
     ['namespaces', 'NAMESPACES', 'a'.repeat(64), 'must be namespace names separated by commas'],
+    ['trusted-namespaces', 'TRUSTED_NAMESPACES', 'a b', 'must be namespace names separated by commas'],
     ['probe', 'PROBE', 'ask', 'must be direct or proxy'],
     ['health-port', 'HEALTH_PORT', '-1', 'must be a port number between 0 and 65535'],
     ['health-port', 'HEALTH_PORT', '65536', 'must be a port number between 0 and 65535'],
@@ -84,7 +101,7 @@ describe('configuration', () => {
   ])('%s is refused with the list of all flags', (_, args) => {
     expect(() => readConfig(args, {})).toThrow(ConfigError);
     expect(() => readConfig(args, {})).toThrow(
-      /\(flags: --kubeconfig, --namespaces, --sidecar-image, --probe, --health-address, --health-port, --log-level\)$/,
+      /\(flags: --kubeconfig, --namespaces, --trusted-namespaces, --sidecar-image, --probe, --health-address, --health-port, --log-level\)$/,
     );
   });
 

@@ -194,11 +194,13 @@ describe('an informer', () => {
     const { informer, lines } = start();
     await until(() => lines.length > 0);
     expect(informer.problem()).toBe(problem);
+    expect(informer.forbidden()).toBe(code === 403);
     expect(informer.synced()).toBe(false);
     refused = false;
     await watchNumber(1);
     await until(() => informer.problem() === undefined, 'no problem');
     expect(informer.synced()).toBe(true);
+    expect(informer.forbidden()).toBe(false);
   });
 
   test('stops when it is told to, and asks no more', async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { annotations, type MacpAuthIssuer } from '../../../operator/api/names.ts';
+import { agentSecret } from '../../../operator/build/files.ts';
 import type { KubeObject } from '../../../operator/cluster/resources.ts';
 import {
   glanceAtKeyring,
@@ -8,10 +9,12 @@ import {
   observeKeyring,
 } from '../../../operator/observe/keyring.ts';
 import { type Children, noChildren } from '../../../operator/observe/world.ts';
-import { publicKeys } from '../../../operator/plan/keyring.ts';
+import { generateKey } from '../../../operator/plan/generate.ts';
+import { type Keyring, type KeyringKey, publicKeys } from '../../../operator/plan/keyring.ts';
 import { statusOf } from '../../../operator/status/status.ts';
 import { FakeApiServer, failure } from './api-server.ts';
 import {
+  active,
   day,
   defaultSpec,
   hour,
@@ -50,13 +53,13 @@ function has(issuer: MacpAuthIssuer, ...names: (keyof typeof objects)[]): void {
 }
 const observe = async (issuer: MacpAuthIssuer, children: Partial<Children> = {}) =>
   (await glanceAtKeyring(api.client(), issuer, { ...noChildren, ...children })) ??
-  (await observeKeyring(api.client(), issuer));
+  (await observeKeyring(api.client(), issuer, undefined));
 async function decide(issuer: MacpAuthIssuer, children: Partial<Children> = {}) {
   const at = ({ observed, traces }: KeyringObservation) =>
     planned({ policy: keyPolicy(issuer), observed, traces, now: t0 + minute });
   const glance = await glanceAtKeyring(api.client(), issuer, { ...noChildren, ...children });
   const quick = glance && at(glance);
-  return quick?.action === 'keep' ? quick : at(await observeKeyring(api.client(), issuer));
+  return quick?.action === 'keep' ? quick : at(await observeKeyring(api.client(), issuer, undefined));
 }
 
 describe('what decides about keys', () => {
@@ -233,6 +236,85 @@ describe('a keyring that is absent', () => {
       metadata: { ...metadata, annotations: { [annotations.revision]: '9' } },
     });
     expect((await observe(bare)).traces.revision).toBe(9);
+  });
+});
+
+describe('what other namespaces hold', () => {
+  const elsewhere = '/api/v1/namespaces/b/secrets/macp-auth.team.demo';
+  const own = async (kid?: string) => {
+    const key = await generateKey('ES256');
+    const named = kid === undefined ? key : { ...key, kid, publicKey: { ...key.publicKey, kid } };
+    return active(named);
+  };
+  const tells = (some: Keyring, more: Partial<MacpAuthIssuer['status']> = {}) => {
+    const { status } = issuerOf({}, statusOf(bare, some, [], t0));
+    return issuerOf({}, { ...status, ...more } as MacpAuthIssuer['status']);
+  };
+  const holding = (keys: KeyringKey[]) => agentSecret(bare, 'b', keyringOf({ keys }));
+  const distributed = async (issuer: MacpAuthIssuer, secret: KubeObject) => {
+    api.put(paths.issuer, issuer);
+    api.put(elsewhere, secret);
+    const { traces } = await observeKeyring(api.client(), issuer, undefined);
+    return traces;
+  };
+
+  test('counts where status names the very key, and then with the times that status tells', async () => {
+    const key = await own();
+    const later = { ...key, activateAt: t0 + day, signUntil: t0 + 900 * day };
+    const traces = await distributed(tells(keyringOf({ keys: [key] })), holding([later]));
+    expect(traces.holders).toEqual(['b']);
+    expect(traces.distributed).toMatchObject([
+      {
+        kid: key.kid,
+        activateAt: new Date(t0).toISOString(),
+        signUntil: new Date(key.signUntil ?? 0).toISOString(),
+      },
+    ]);
+  });
+
+  test('is no trace of what nobody names', async () => {
+    const key = await own();
+    const traces = await distributed(bare, holding([key]));
+    expect(traces).toMatchObject({ distributed: [], holders: [], revision: 0 });
+    const named = await distributed(tells(keyringOf({ keys: [await own()] })), holding([key]));
+    expect(named).toMatchObject({ distributed: [], holders: [] });
+  });
+
+  test('is no other key under a name that status has', async () => {
+    const [key, forged] = [await own(), await own()];
+    const renamed = { ...forged, kid: key.kid, publicKey: { ...forged.publicKey, kid: key.kid } };
+    const traces = await distributed(tells(keyringOf({ keys: [key] })), holding([renamed]));
+    expect(traces.distributed).toEqual([]);
+  });
+
+  test('is no key whose private part was damaged', async () => {
+    const [key, other] = [await own(), await own()];
+    const damaged = { ...key, privateKey: { ...key.privateKey, d: other.privateKey?.d } } as KeyringKey;
+    const traces = await distributed(tells(keyringOf({ keys: [key] })), holding([damaged]));
+    expect(traces.distributed).toEqual([]);
+  });
+
+  test('of an imported name counts only as the JWKS has it', async () => {
+    const key = await own('key-1');
+    const forged = await own('key-1');
+    const told = tells(keyringOf({ keys: [key] }));
+    expect((await distributed(told, holding([key]))).distributed).toEqual([]);
+    api.put(paths.configMap, objectsOf(bare, keyringOf({ keys: [key] })).configMap);
+    expect((await distributed(told, holding([key]))).distributed).toMatchObject([{ kid: 'key-1' }]);
+    expect((await distributed(told, holding([forged]))).distributed).toEqual([]);
+  });
+
+  test('yields to what the own namespace holds, and is not asked for while the keyring is whole', async () => {
+    const key = await own();
+    const some = keyringOf({ revision: 7, keys: [key] });
+    api.put(paths.agentSecret, objectsOf(bare, some).agentSecret);
+    const later = { ...key, signUntil: t0 + 900 * day };
+    const traces = await distributed(tells(some), holding([later]));
+    expect(traces.distributed).toMatchObject([{ signUntil: new Date(key.signUntil ?? 0).toISOString() }]);
+    api.put(paths.keyring, objectsOf(bare, some).keyring);
+    const before = api.seen.length;
+    await observeKeyring(api.client(), tells(some), undefined);
+    expect(api.seen.slice(before).map(({ path }) => path)).not.toContain('/api/v1/secrets');
   });
 });
 

@@ -29,6 +29,7 @@ import {
   newKeys,
   noServers,
   noTraces,
+  ownAgents,
   planned,
   policyOf,
   present,
@@ -91,6 +92,7 @@ const tracesIn = ({ configMap, agentSecret: agent, status }: Cluster): Traces =>
   revision: Math.max(configMap?.revision ?? 0, agent?.revision ?? 0, status?.revision ?? 0),
   statusKeyIDs: status?.kids ?? [],
   revoked: [],
+  holders: [],
   statusSignUntil: status?.signUntil ?? 0,
   handledRotateNow: undefined,
   observedRotateNow: status?.observedRotateNow,
@@ -179,7 +181,15 @@ function checkPlan(cluster: Cluster): ReturnType<typeof planned> {
     const forgetful = traces.statusKeyIDs.some((kid) => !known.includes(kid));
     if (cluster.strict || !forgetful) {
       expect(
-        plan({ policy, observed: present(keyring), traces, servers: noServers, now, newKeys: [] }),
+        plan({
+          policy,
+          observed: present(keyring),
+          traces,
+          servers: noServers,
+          agents: ownAgents,
+          now,
+          newKeys: [],
+        }),
       ).toEqual({
         action: 'keep',
         keyring,

@@ -16,6 +16,7 @@ import {
   newKeys,
   noServers,
   noTraces,
+  ownAgents,
   planned,
   plannedKeyring,
   policyOf,
@@ -41,7 +42,15 @@ describe('a keyring is created only where nothing tells of keys', () => {
     expect({ action, ...rest }).toEqual({
       action: 'write',
       change: 'KeyringCreated',
-      before: { revision: 0, keys: [], removedKeyIDs: [], revoked: [], handledRotateNow: 'from the start' },
+      before: {
+        revision: 0,
+        keys: [],
+        removedKeyIDs: [],
+        revoked: [],
+        handledRotateNow: 'from the start',
+        namespaces: [],
+        deselected: [],
+      },
       rotation: { reason: 'NotDue' },
       wakeAt: t0 + minute,
     });
@@ -441,7 +450,14 @@ describe('a keyring gets what it lacks and nothing else', () => {
   });
 
   test('it asks for just the keys that are missing', () => {
-    const input = { policy: policyOf(), traces: noTraces, servers: noServers, now: t0, newKeys: [] };
+    const input = {
+      policy: policyOf(),
+      traces: noTraces,
+      servers: noServers,
+      agents: ownAgents,
+      now: t0,
+      newKeys: [],
+    };
     const keyring = keyringOf({ keys: [active(), spare()] });
     expect(plan({ ...input, observed: present(keyring) })).toMatchObject({ count: 1 });
     expect(plan({ ...input, observed: absent })).toEqual({
@@ -458,6 +474,7 @@ describe('a keyring gets what it lacks and nothing else', () => {
       observed: present(keyring),
       traces: tracesOf(keyring),
       servers: noServers,
+      agents: ownAgents,
       now: t0,
     };
     expect(plan({ ...input, newKeys: [] })).toMatchObject({ action: 'needKeys', algorithm: 'ES256' });
@@ -476,7 +493,8 @@ describe('a keyring gets what it lacks and nothing else', () => {
   test('an adopted keyring of another algorithm goes on as it is, and spares of the new one ripen', () => {
     const keyring = keyringOf({ keys: [active({ algorithm: 'RS256' })] });
     const policy = policyOf({ algorithm: 'ES256' });
-    const input = { policy, observed: present(keyring), traces: noTraces, servers: noServers, now: t0 };
+    const seen = { traces: noTraces, servers: noServers, agents: ownAgents };
+    const input = { policy, observed: present(keyring), ...seen, now: t0 };
     expect(plan({ ...input, newKeys: [] })).toMatchObject({ action: 'needKeys', algorithm: 'ES256' });
     const after = plannedKeyring(input).keyring;
     expect(signingKid(after)).toBe(keyring.keys[0]?.kid);

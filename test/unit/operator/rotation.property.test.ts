@@ -1,4 +1,4 @@
-import { describe, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { KeyPolicy } from '../../../operator/plan/policy.ts';
 import { day, hour, minute, Simulation, type Step, second, stages, victims } from './simulation.ts';
@@ -58,10 +58,16 @@ const cluster = fc.oneof(
   }),
   fc.record({
     do: fc.constant('block' as const),
-    stage: fc.constantFrom('configMap' as const, 'agentSecret' as const, undefined, undefined),
+    stage: fc.constantFrom(
+      ...(['configMap', 'agentSecret', 'elsewhere', undefined, undefined, undefined] as const),
+    ),
   }),
   fc.record({ do: fc.constant('kill' as const), after: fc.constantFrom(...stages) }),
   fc.record({ do: fc.constantFrom('operatorDown' as const, 'operatorUp' as const, 'operatorUp' as const) }),
+);
+const selection = fc.oneof(
+  fc.record({ do: fc.constantFrom('select' as const, 'deselect' as const) }),
+  fc.record({ do: fc.constantFrom('select' as const, 'deselect' as const, 'loseElsewhere' as const) }),
 );
 const failover = fc.record({
   do: fc.constant('failover' as const),
@@ -154,6 +160,10 @@ describe('no verifier refuses a live token of a key that was never revoked', () 
     live([...ordinary, { weight: 2, arbitrary: revocation }], 15);
   });
 
+  test('through namespaces that are deselected and selected again', () => {
+    live([...ordinary, { weight: 3, arbitrary: selection }], 15);
+  });
+
   test('through lost keyrings', () => {
     live([...ordinary, { weight: 2, arbitrary: loss }], 15);
   });
@@ -173,8 +183,26 @@ describe('no verifier refuses a live token of a key that was never revoked', () 
   });
 
   test('through all of it at once', () => {
-    live([failover, revocation, loss, restore].map(rarely).concat(ordinary), 15);
+    live([failover, revocation, loss, restore, selection].map(rarely).concat(ordinary), 15);
   });
+});
+
+test('a key that a deselected namespace knew is revoked, whoever was away meanwhile', () => {
+  const simulation = new Simulation();
+  simulation.happen({ do: 'advance', ms: hour });
+  simulation.happen({ do: 'operatorDown' });
+  simulation.happen({ do: 'deselect' });
+  simulation.happen({ do: 'loseElsewhere' });
+  simulation.happen({ do: 'advance', ms: hour });
+  simulation.happen({ do: 'kill', after: 'keyring' });
+  simulation.happen({ do: 'operatorUp' });
+  simulation.happen({ do: 'advance', ms: hour });
+  expect(simulation.revocations).toBe(0);
+  simulation.happen({ do: 'advance', ms: hour });
+  expect(simulation.revocations).toBe(1);
+  simulation.happen({ do: 'advance', ms: 10 * day });
+  expect(simulation.revocations).toBe(1);
+  expect(simulation.keyring).toMatchObject({ keyring: { namespaces: [], deselected: [] } });
 });
 
 describe('whatever clocks say', () => {

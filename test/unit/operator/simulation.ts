@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { agentSecret, readDistributed } from '../../../operator/build/files.ts';
+import type { AgentNamespaces } from '../../../operator/plan/agents.ts';
 import {
   activeKey,
   committedKey,
@@ -7,6 +8,7 @@ import {
   type NewKey,
   publicKeys,
   spareKeys,
+  uniteByKid,
 } from '../../../operator/plan/keyring.ts';
 import { type ObservedKeyring, type Plan, plan } from '../../../operator/plan/planner.ts';
 import { type KeyPolicy, maxPublishedKeys, spareCount } from '../../../operator/plan/policy.ts';
@@ -31,7 +33,7 @@ import {
 } from './builders.ts';
 
 /** How far a look of the operator gets before it is killed. */
-export const stages = ['plan', 'keyring', 'configMap', 'agentSecret', 'status'] as const;
+export const stages = ['plan', 'keyring', 'configMap', 'agentSecret', 'elsewhere', 'status'] as const;
 export type Stage = (typeof stages)[number];
 
 /** Whom a revocation is about. */
@@ -44,12 +46,15 @@ export type Step =
   | { do: 'clearRevocations' | 'operatorDown' | 'operatorUp' }
   | { do: 'failover'; offset: number }
   | { do: 'kill'; after: Stage }
-  | { do: 'block'; stage: 'configMap' | 'agentSecret' | undefined }
+  | { do: 'block'; stage: Blocked }
+  | { do: 'select' | 'deselect' | 'loseElsewhere' }
   | { do: 'freezeSidecar' | 'thawSidecar' | 'restartSidecar'; which: number }
   | { do: 'freezeServer' | 'thawServer' | 'serverDown' | 'serverUp' | 'silence' | 'speak'; which: number }
   | { do: 'deleteKeyring' | 'damageKeyring' | 'mendKeyring' | 'consent' }
   | { do: 'restoreKeyring'; age: number }
   | { do: 'clocksDiffer' | 'clocksAgree' };
+
+type Blocked = 'configMap' | 'agentSecret' | 'elsewhere' | undefined;
 
 interface SidecarKey {
   kid: string;
@@ -73,7 +78,15 @@ interface Holder<Version> {
   copy: Version | undefined;
 }
 
-type Sidecar = Holder<Files> & { offset: number; goodSince?: number };
+type Sidecar = Holder<Files> & {
+  offset: number;
+  goodSince?: number;
+  /** Whether it is in the namespace that is selected at times, not in the issuer's own. */
+  elsewhere: boolean;
+  /** Whether its files come when they should. */
+  follows: boolean;
+};
+type AgentSecret = { distributed: Traces['distributed']; files: Files };
 type Server = Holder<{ kids: string[]; revision: number }> & { ready: boolean; silent: boolean };
 
 // Jest's own expect would take most of the time.
@@ -100,6 +113,8 @@ export class Simulation {
   readonly servers: Server[];
   /** How often a key took over. */
   switches = 0;
+  /** How many keys were revoked that no spec named, but a deselected namespace knew. */
+  revocations = 0;
 
   private readonly clocksHold: boolean;
   /** Whether a server's clock differs from the operator's by more than it may. */
@@ -107,21 +122,26 @@ export class Simulation {
   private operatorOffset = 0;
   private up = true;
   private killAfter: Stage | undefined;
-  private blocked: 'configMap' | 'agentSecret' | undefined;
+  private blocked: Blocked;
   private wakeAt = Number.NEGATIVE_INFINITY;
   private isHeld = false;
   /** Since when the operator is there, can write, and has a keyring. */
   private goodSince = t0;
   private copies: Keyring[] = [];
   private configMap: { keys: PublicJWK[]; revision: number } | undefined;
-  private agentSecret: { distributed: Traces['distributed']; files: Files } | undefined;
-  private status: Omit<Traces, 'published' | 'distributed'> | undefined;
+  private agentSecret: AgentSecret | undefined;
+  /** The agent Secret in another namespace, and whether that is selected. */
+  private elsewhere: AgentSecret | undefined;
+  private selected = true;
+  private status: Omit<Traces, 'published' | 'distributed' | 'holders'> | undefined;
   private made = 0;
 
   /** The last instant at which a ready server pod lacked a key. */
   private readonly lackedAt = new Map<string, number>();
   /** Until when a token may be accepted, by the latest that any sidecar has signed. */
   private readonly liveUntil = new Map<string, number>();
+  /** The same for the sidecars whose files come in time, in namespaces that are selected. */
+  private readonly followedUntil = new Map<string, number>();
   private readonly revoked = new Set<string>();
   /** Keys that had to take over before they were ripe, and from when they are good. */
   private readonly unripe = new Map<string, { from: number; excused: boolean }>();
@@ -135,11 +155,18 @@ export class Simulation {
     this.clocksHold = drift <= 1;
     this.cacheTimes = { since: Number.NEGATIVE_INFINITY, before: this.cacheTime() };
     this.sidecars = [
-      { offset: -0.5, delay: 0 },
-      { offset: -0.5, delay: 1 },
-      { offset: 0.5, delay: 0 },
-      { offset: 0.5, delay: 1 },
-    ].map((one) => ({ ...one, offset: one.offset * drift, frozen: false, looks: [], copy: undefined }));
+      { offset: -0.5, delay: 0, elsewhere: false },
+      { offset: -0.5, delay: 1, elsewhere: true },
+      { offset: 0.5, delay: 0, elsewhere: true },
+      { offset: 0.5, delay: 1, elsewhere: false },
+    ].map((one) => ({
+      ...one,
+      offset: one.offset * drift,
+      frozen: false,
+      looks: [],
+      copy: undefined,
+      follows: true,
+    }));
     this.servers = [0, 0.5, 1].map((delay) => ({
       delay,
       frozen: false,
@@ -152,7 +179,7 @@ export class Simulation {
     for (const server of this.servers) server.copy = this.served();
     for (const server of this.servers) server.ready = true;
     this.noneReadySince = undefined;
-    for (const sidecar of this.sidecars) sidecar.copy = this.agentSecret?.files;
+    for (const sidecar of this.sidecars) sidecar.copy = this.filesFor(sidecar);
     this.look();
   }
 
@@ -188,6 +215,15 @@ export class Simulation {
         break;
       case 'block':
         this.blocked = step.stage;
+        break;
+      case 'select':
+        this.select();
+        break;
+      case 'deselect':
+        this.selected = false;
+        break;
+      case 'loseElsewhere':
+        this.elsewhere = undefined;
         break;
       case 'deleteKeyring':
         this.keyring = absent;
@@ -230,6 +266,7 @@ export class Simulation {
     this.happen({ do: 'block', stage: undefined });
     this.happen({ do: 'clocksAgree' });
     this.happen({ do: 'mendKeyring' });
+    this.happen({ do: 'select' });
     this.happen({ do: 'consent' });
     this.happen({ do: 'operatorUp' });
     this.look();
@@ -315,11 +352,33 @@ export class Simulation {
     };
   }
 
+  // Pods there go on with the files they have until the Secret is there again.
+  private select(): void {
+    if (this.selected) return;
+    this.selected = true;
+    for (const sidecar of this.sidecars.filter(({ elsewhere }) => elsewhere)) {
+      const kid = this.signer(sidecar, this.now)?.key.kid;
+      if (kid !== undefined && this.revoked.has(kid)) sidecar.follows = false;
+    }
+  }
+
+  private filesFor({ elsewhere }: Sidecar): Files | undefined {
+    return (elsewhere ? this.elsewhere : this.agentSecret)?.files;
+  }
+
+  private isServed({ elsewhere }: Sidecar): boolean {
+    return !elsewhere || this.selected;
+  }
+
   private changeSidecar(what: 'freezeSidecar' | 'thawSidecar' | 'restartSidecar', sidecar: Sidecar): void {
     sidecar.frozen = what === 'freezeSidecar';
+    if (what === 'freezeSidecar') sidecar.follows = false;
     if (what === 'restartSidecar') {
-      sidecar.copy = this.agentSecret?.files;
+      // Without its Secret a new pod does not start.
+      if (!this.filesFor(sidecar)) return;
+      sidecar.copy = this.filesFor(sidecar);
       sidecar.looks = [];
+      sidecar.follows = true;
     } else if (what === 'thawSidecar')
       sidecar.looks.push(this.now + sidecar.delay * this.policy.propagationMs);
   }
@@ -383,7 +442,11 @@ export class Simulation {
       const { clockSkewMs } = this.policy;
       const exp = until + sidecar.offset * clockSkewMs + (sidecar.copy as Files).maxTTLMs;
       const accepted = exp + leeway + clockSkewMs / 2;
+      // What a namespace mints that is not selected any more is not to be accepted for long.
+      if (!this.isServed(sidecar)) continue;
       this.liveUntil.set(choice.key.kid, Math.max(accepted, this.liveUntil.get(choice.key.kid) ?? 0));
+      if (!sidecar.follows) continue;
+      this.followedUntil.set(choice.key.kid, Math.max(accepted, this.followedUntil.get(choice.key.kid) ?? 0));
     }
     for (const kid of this.lacking()) this.lackedAt.set(kid, until);
     this.now = until;
@@ -405,7 +468,11 @@ export class Simulation {
       holder.looks = holder.looks.filter((at) => at > this.now);
       if (version && version.revision >= (holder.copy?.revision ?? 0)) holder.copy = version;
     };
-    for (const sidecar of this.sidecars) take(sidecar, this.agentSecret?.files);
+    for (const sidecar of this.sidecars) {
+      const isDue = !sidecar.frozen && sidecar.looks.some((at) => at <= this.now);
+      take(sidecar, this.filesFor(sidecar));
+      if (isDue && this.filesFor(sidecar)) sidecar.follows = true;
+    }
     for (const server of this.servers) take(server, this.configMap && this.served());
   }
 
@@ -438,6 +505,7 @@ export class Simulation {
     for (const unripe of this.unripe.values()) unripe.excused ||= !this.up || this.killAfter !== undefined;
     const oldest = this.oldestFetch();
     const signing = this.sidecars.flatMap((sidecar) => {
+      if (!this.isServed(sidecar)) return [];
       const choice = this.signer(sidecar, this.now);
       return choice && choice.state !== 'ended' ? [choice.key.kid] : [];
     });
@@ -468,7 +536,7 @@ export class Simulation {
     const isHindered = this.isHeld || !this.up || this.blocked !== undefined || this.killAfter !== undefined;
     if (isHindered) this.goodSince = this.now;
     for (const sidecar of this.sidecars) {
-      if (sidecar.frozen) sidecar.goodSince = this.now;
+      if (sidecar.frozen || !this.isServed(sidecar)) sidecar.goodSince = this.now;
       const since = Math.max(this.goodSince, sidecar.goodSince ?? t0);
       if (this.now <= since + propagationMs + 2 * clockSkewMs + second) continue;
       must(this.signer(sidecar, this.now)?.state !== 'ended', 'a sidecar that follows has stopped to mint');
@@ -496,8 +564,18 @@ export class Simulation {
         this.agentSecret?.files.revision ?? 0,
       ),
       published: this.configMap?.keys ?? [],
-      distributed: this.agentSecret?.distributed ?? [],
+      distributed: uniteByKid(
+        this.agentSecret?.distributed ?? [],
+        this.keyring.state === 'present' ? [] : (this.elsewhere?.distributed ?? []),
+      ),
+      holders: this.elsewhere ? ['elsewhere'] : [],
     };
+  }
+
+  private agents(): AgentNamespaces {
+    const [selected, unselected] = this.selected ? [['elsewhere'], []] : [[], ['elsewhere']];
+    const keys = this.elsewhere?.distributed;
+    return { selected, unselected, unknown: [], held: keys ? [{ namespace: 'elsewhere', keys }] : [] };
   }
 
   private fresh(count: number, algorithm: Algorithm): NewKey[] {
@@ -524,6 +602,7 @@ export class Simulation {
       observed: this.keyring,
       traces: this.traces(),
       servers: this.observation(),
+      agents: this.agents(),
       now,
     });
     const decision = planned(question, (count, algorithm) => this.fresh(count, algorithm));
@@ -573,7 +652,19 @@ export class Simulation {
   private persist(decision: Extract<Plan, { action: 'write' | 'keep' }>): void {
     if (decision.action !== 'write') return;
     const { keyring, before } = decision;
-    for (const { kid } of keyring.revoked) this.revoked.add(kid);
+    for (const { kid } of keyring.revoked) {
+      if (this.clocksHold && !this.revoked.has(kid) && !this.policy.revokedKeyIDs.includes(kid)) {
+        const until = this.followedUntil.get(kid) ?? 0;
+        must(
+          until <= this.now,
+          'revoked while tokens of sidecars that follow are alive:',
+          kid,
+          until - this.now,
+        );
+        this.revocations++;
+      }
+      this.revoked.add(kid);
+    }
     const told = this.keyring.state === 'present' ? this.keyring.keyring.keys : [];
     const said = new Map(told.map(({ kid, acceptedFrom }) => [kid, acceptedFrom]));
     for (const key of keyring.keys) {
@@ -593,7 +684,32 @@ export class Simulation {
     if (!reached('configMap') || this.blocked === 'configMap') return;
     this.writeConfigMap(publicKeys(keyring), keyring.revision);
     if (!reached('agentSecret') || this.blocked === 'agentSecret') return;
-    if (this.agentSecret && this.agentSecret.files.revision > keyring.revision) return;
+    const own = this.secretOf(keyring);
+    if (!this.agentSecret || this.agentSecret.files.revision <= keyring.revision) {
+      if (this.isNew(own, this.agentSecret)) {
+        this.checkFiles(own.files, keyring);
+        this.agentSecret = own;
+        this.tellSidecars(false);
+      }
+    }
+    if (!reached('elsewhere') || this.blocked === 'elsewhere') return;
+    if (!keyring.namespaces.includes('elsewhere')) this.elsewhere = undefined;
+    else if (this.isNew(own, this.elsewhere)) {
+      this.elsewhere = own;
+      this.tellSidecars(true);
+    }
+  }
+
+  private isNew(secret: AgentSecret, before: AgentSecret | undefined): boolean {
+    return JSON.stringify(secret.files) !== JSON.stringify(before?.files);
+  }
+
+  private tellSidecars(elsewhere: boolean): void {
+    for (const sidecar of this.sidecars.filter((one) => one.elsewhere === elsewhere))
+      sidecar.looks.push(this.now + sidecar.delay * this.policy.propagationMs);
+  }
+
+  private secretOf(keyring: Keyring): AgentSecret {
     const text = (ms: number) => `${ms}ms`;
     const issuer = issuerOf({
       ttl: { default: '1s', max: text(this.policy.maxTTLMs) },
@@ -610,16 +726,8 @@ export class Simulation {
       };
     });
     if (!first) throw new Error('the agent Secret has no key');
-    const files: Files = {
-      keys: [first, ...others],
-      maxTTLMs: this.policy.maxTTLMs,
-      revision: keyring.revision,
-    };
-    if (JSON.stringify(files) === JSON.stringify(this.agentSecret?.files)) return;
-    this.checkFiles(files, keyring);
-    this.agentSecret = { distributed, files };
-    for (const sidecar of this.sidecars)
-      sidecar.looks.push(this.now + sidecar.delay * this.policy.propagationMs);
+    const { maxTTLMs } = this.policy;
+    return { distributed, files: { keys: [first, ...others], maxTTLMs, revision: keyring.revision } };
   }
 
   // The files hold what signs or is committed to, and of a key that has retired nothing.
@@ -685,6 +793,7 @@ export class Simulation {
       observed: present(keyring),
       traces: this.traces(),
       servers: this.observation(),
+      agents: this.agents(),
       now,
       newKeys: [],
     });

@@ -67,6 +67,23 @@ describe('the environment', () => {
     });
   });
 
+  test('says which workload this is, as far as it does', () => {
+    expect(
+      readEnvironment({ MACP_AUTH_POD_NAMESPACE: 'team-a', MACP_AUTH_SERVICE_ACCOUNT: 'a.planner-1' }),
+    ).toMatchObject({ podNamespace: 'team-a', serviceAccount: 'a.planner-1', source: alone });
+    expect(readEnvironment({})).toMatchObject({ podNamespace: undefined, serviceAccount: undefined });
+    expect(readEnvironment({ MACP_AUTH_SERVICE_ACCOUNT: 's'.repeat(253) }).serviceAccount).toHaveLength(253);
+  });
+
+  test.each([
+    ...['Team', 'a/b', '-a', 'a b', ' ', 'n'.repeat(64)].map((value) => ['MACP_AUTH_POD_NAMESPACE', value]),
+    ...['a/b', '{namespace}', 's'.repeat(254)].map((value) => ['MACP_AUTH_SERVICE_ACCOUNT', value]),
+  ])('%s is a name: not %j', (name = '', value = '') => {
+    expect(() => readEnvironment({ [name]: value })).toThrow(
+      new RegExp(`^${name} is .*: set it to the name that the downward API gives \\(fieldRef \\w+\\.\\w+\\)`),
+    );
+  });
+
   test('with mounted files there is a health listener', () => {
     const environment = readEnvironment({ MACP_AUTH_FILES_DIR: '/files' });
     expect(environment.source).toEqual({ mode: 'mounted', directory: '/files' });

@@ -1,0 +1,162 @@
+{{/*
+What the policies have in common. The injection writes, and the guards demand, the same names, paths and values: each is
+said here once.
+*/}}
+
+{{- define "macp.group" -}}
+auth.multiagentcoordinationprotocol.io
+{{- end }}
+
+{{- define "macp.issuerLabel" -}}
+{{ include "macp.group" . }}/issuer
+{{- end }}
+
+{{- define "macp.managedBy" -}}
+macp-auth-operator
+{{- end }}
+
+{{- define "macp.sidecarName" -}}
+macp-auth-sidecar
+{{- end }}
+
+{{- define "macp.filesVolume" -}}
+macp-auth-files
+{{- end }}
+
+{{- define "macp.filesPath" -}}
+/var/run/macp-auth
+{{- end }}
+
+{{- define "macp.noTokenVolume" -}}
+macp-auth-no-token
+{{- end }}
+
+{{- define "macp.tokenPath" -}}
+/var/run/secrets/kubernetes.io/serviceaccount
+{{- end }}
+
+{{- define "macp.sidecarImage" -}}
+{{ required "sidecar.image must be set to the image of the sidecar" .Values.sidecar.image }}
+{{- end }}
+
+{{- define "macp.operatorUser" -}}
+system:serviceaccount:{{ .Values.operator.namespace | default .Release.Namespace }}:{{ .Values.operator.serviceAccount.name }}
+{{- end }}
+
+{{- define "macp.labels" -}}
+app.kubernetes.io/name: macp-auth-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: macp-auth
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* What the sidecar learns of its pod: variables by name, with the fields that they come from. */}}
+{{- define "macp.sidecarFields" -}}
+MACP_AUTH_HEALTH_BIND_ADDRESS: status.podIP
+MACP_AUTH_POD_NAMESPACE: metadata.namespace
+MACP_AUTH_SERVICE_ACCOUNT: spec.serviceAccountName
+{{- end }}
+
+{{/* A label value that can name an issuer: a namespace, a dot, and a name, which has at most 40 characters and no dot. */}}
+{{- define "macp.issuerPattern" -}}
+^[a-z0-9]([-a-z0-9]*[a-z0-9])?[.][a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$
+{{- end }}
+
+{{/* Names of the Secrets that hold keys. */}}
+{{- define "macp.keySecretPattern" -}}
+^macp-auth(-keyring)?[.]
+{{- end }}
+
+{{/* The pod's annotations about its sidecar: the CEL variable that holds each, and what it is. */}}
+{{- define "macp.askedPorts" -}}
+askedPort: sidecar-port
+askedHealthPort: sidecar-health-port
+{{- end }}
+{{- define "macp.askedAmounts" -}}
+askedCpuRequest: sidecar-cpu-request
+askedCpuLimit: sidecar-cpu-limit
+askedMemoryRequest: sidecar-memory-request
+askedMemoryLimit: sidecar-memory-limit
+{{- end }}
+
+{{/* CEL: whether a variable is a port that the sidecar can listen on: it may not use those of the system. */}}
+{{- define "macp.isPort" -}}
+variables.{{ . }}.matches('^[1-9][0-9]{3,4}$') && int(variables.{{ . }}) >= 1024 && int(variables.{{ . }}) <= 65535
+{{- end }}
+
+{{/* CEL: whether a variable is an amount of CPU or memory. */}}
+{{- define "macp.isAmount" -}}
+isQuantity(variables.{{ . }}) && quantity(variables.{{ . }}).isGreaterThan(quantity('0'))
+{{- end }}
+
+{{/* CEL variables, the same in the injection and in the guards: what a pod asks for, empty for nothing. */}}
+{{- define "macp.askedVariables" -}}
+{{- range $asked := list (include "macp.askedPorts" .) (include "macp.askedAmounts" .) }}
+{{- range $variable, $annotation := $asked | fromYaml }}
+- name: {{ $variable }}
+  expression: object.metadata.?annotations[?'{{ include "macp.group" $ }}/{{ $annotation }}'].orValue('')
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+CEL variables, the same in the injection and in the guards: what the pod asks for, else what the chart says. A malformed
+annotation counts as none here, so that the guard is the one that refuses it, in words.
+*/}}
+{{- define "macp.sidecarVariables" -}}
+- name: issuer
+  expression: object.metadata.labels['{{ include "macp.issuerLabel" . }}']
+{{- include "macp.askedVariables" . }}
+- name: port
+  expression: "{{ include "macp.isPort" "askedPort" }} ? variables.askedPort : '{{ .Values.sidecar.port }}'"
+- name: healthPort
+  expression: "{{ include "macp.isPort" "askedHealthPort" }} ? variables.askedHealthPort : '{{ .Values.sidecar.healthPort }}'"
+{{- end }}
+
+{{/* Pods with our label that are agents': the operator's own JWKS servers carry the label too. */}}
+{{- define "macp.agentPods" -}}
+matchExpressions:
+  - { key: {{ include "macp.issuerLabel" . }}, operator: Exists }
+  - { key: app.kubernetes.io/managed-by, operator: NotIn, values: [{{ include "macp.managedBy" . }}] }
+{{- end }}
+
+{{/* A policy about the operator's own requests, as far as its variables: its name, and what it is about. */}}
+{{- define "macp.restraintHead" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "macp.labels" .root | nindent 4 }}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+      {{- range .about }}
+      - { {{ . }}, operations: [CREATE, UPDATE, DELETE] }
+      {{- end }}
+  matchConditions:
+    - name: is-the-operator
+      expression: request.userInfo.username == '{{ include "macp.operatorUser" .root }}'
+{{- end }}
+
+{{/* A binding that puts a policy into force everywhere. */}}
+{{- define "macp.denyBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "macp.labels" .root | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+{{- end }}
+
+{{/* CEL: whether containers of a list (a variable's name) take values from a Secret with keys into their environment. */}}
+{{- define "macp.environmentReadsKeys" -}}
+variables.{{ . }}.exists(c,
+  c.?env.orValue([]).exists(e, e.?valueFrom.?secretKeyRef.?name.orValue('').matches('{{ include "macp.keySecretPattern" . }}'))
+  || c.?envFrom.orValue([]).exists(e, e.?secretRef.?name.orValue('').matches('{{ include "macp.keySecretPattern" . }}')))
+{{- end }}

@@ -1,0 +1,79 @@
+import {
+  type IssuerKey,
+  issuerLabel,
+  labels,
+  type MacpAuthIssuer,
+  managedBy,
+  objectNames,
+} from '../api/names.ts';
+import { readDistributed, secretTypes } from '../build/files.ts';
+import { type ApiClient, isStatus } from '../cluster/client.ts';
+import { type KubeObject, resources } from '../cluster/resources.ts';
+import type { AgentNamespaces } from '../plan/agents.ts';
+import { selectNamespaces } from '../plan/selection.ts';
+import type { World } from './world.ts';
+
+/** Whether an issuer may give keys to other namespaces than its own. */
+export const isTrusted = ({ metadata }: MacpAuthIssuer, trustedNamespaces: readonly string[]): boolean =>
+  trustedNamespaces.includes(metadata.namespace);
+
+/** What selects other namespaces for an issuer: nothing where it may not have them. */
+const selectorOf = (issuer: MacpAuthIssuer, trustedNamespaces: readonly string[]) =>
+  isTrusted(issuer, trustedNamespaces) ? issuer.spec.agents?.namespaceSelector : undefined;
+
+/** Whether an issuer has agents in a namespace, or that cannot be told now. */
+export function mayHaveAgents(
+  world: World,
+  issuer: MacpAuthIssuer,
+  trustedNamespaces: readonly string[],
+  namespace: string,
+): boolean {
+  const views = world.namespaces()?.filter(({ name }) => name === namespace);
+  const selection = selectNamespaces(issuer.metadata.namespace, selectorOf(issuer, trustedNamespaces), views);
+  return !selection.unselected.includes(namespace);
+}
+
+/** What the cache tells of the namespaces that an issuer's agents may be in, its own aside. */
+export function observeAgents(
+  world: World,
+  issuer: MacpAuthIssuer,
+  trustedNamespaces: readonly string[],
+  watched: readonly string[] | undefined,
+): AgentNamespaces {
+  const { namespace } = issuer.metadata;
+  const selector = selectorOf(issuer, trustedNamespaces);
+  const others = world
+    .agentSecrets(issuer.metadata)
+    .filter(({ metadata }) => metadata.namespace !== namespace);
+  return {
+    ...selectNamespaces(namespace, selector, world.namespaces()),
+    held: others.map((secret) => ({ namespace: secret.metadata.namespace, keys: readDistributed(secret) })),
+    ...(watched && { watched }),
+  };
+}
+
+/**
+ * Reads the agent Secrets of an issuer live, in the namespaces that the operator works in (undefined: all). One of these
+ * that is gone, or where the operator may not, has none.
+ */
+export async function listAgentSecrets(
+  client: ApiClient,
+  key: IssuerKey,
+  namespaces: readonly string[] | undefined,
+): Promise<KubeObject[]> {
+  const query = { labelSelector: `${labels.managedBy}=${managedBy},${labels.issuer}=${issuerLabel(key)}` };
+  const listIn = async (namespace: string | undefined) => {
+    try {
+      return (await client.list(resources.secrets, namespace, query)).items;
+    } catch (error) {
+      const isOther = namespace !== undefined && namespace !== key.namespace;
+      if (isOther && (isStatus(error, 403) || isStatus(error, 404))) return [];
+      throw error;
+    }
+  };
+  const lists = await Promise.all((namespaces ?? [undefined]).map(listIn));
+  const { agentSecret } = objectNames(key);
+  return lists
+    .flat()
+    .filter(({ type, metadata }) => type === secretTypes.agent && metadata.name === agentSecret);
+}

@@ -1,0 +1,124 @@
+import type { SigningKey } from '../../sidecar/contract/files.ts';
+import { worksWith } from './codec.ts';
+import { type Deselection, isSpare, type Keyring, type KeyringKey, mapKeys } from './keyring.ts';
+import type { KeyPolicy } from './policy.ts';
+import { untilRefusedMs } from './revocation.ts';
+import type { Selection } from './selection.ts';
+
+/** What was seen of the namespaces, other than the issuer's own, whose agents get keys. */
+export interface AgentNamespaces extends Selection {
+  /** The signing keys that agent Secrets of this issuer hold, by namespace. */
+  held: readonly { namespace: string; keys: readonly SigningKey[] }[];
+  /** The namespaces that the operator works in; undefined: all. What others were given it can no longer keep in step. */
+  watched?: readonly string[];
+}
+
+/**
+ * The kids that every agent Secret holds which is to be kept in step. A namespace that has none has no sidecar that
+ * could go on with an older key, unless it was deselected before: then pods there have their old files still.
+ */
+export function distributedEverywhere(
+  { namespaces, deselected }: Keyring,
+  own: readonly SigningKey[],
+  { held }: AgentNamespaces,
+): string[] {
+  const listed = new Set(namespaces);
+  const returned = deselected.map(({ namespace }) => namespace).filter((namespace) => listed.has(namespace));
+  const kidsOf = (keys: readonly SigningKey[]) => new Set(keys.map(({ kid }) => kid));
+  const others = new Map([
+    ...returned.map((namespace) => [namespace, new Set<string>()] as const),
+    ...held
+      .filter(({ namespace }) => listed.has(namespace))
+      .map((one) => [one.namespace, kidsOf(one.keys)] as const),
+  ]);
+  return [...kidsOf(own)].filter((kid) => [...others.values()].every((kids) => kids.has(kid)));
+}
+
+/**
+ * Notes which namespaces are given keys, before any is, and which are no longer selected, before their Secrets go:
+ * whoever stops in between finds out from the keyring.
+ *
+ * A namespace that is gone took what it knew with it. One that is selected anew stays among the deselected: what it
+ * could have done with its keys meanwhile is not known.
+ */
+export function withNamespaces(
+  keyring: Keyring,
+  { agents, now }: { agents: AgentNamespaces; now: number },
+): Keyring {
+  const { selected, unknown, held, watched } = agents;
+  const unselected = new Set(agents.unselected);
+  const unsure = new Set(unknown === 'all' ? keyring.namespaces : unknown);
+  // Every key that ever was handed out: a namespace may have kept what it has had.
+  const handedOut = keyring.keys.filter((key) => !isSpare(key)).map(({ kid }) => kid);
+  const left = keyring.namespaces
+    .filter((namespace) => unselected.has(namespace) || watched?.includes(namespace) === false)
+    .map((namespace) => ({ namespace, since: now, keyIDs: handedOut }));
+  const strays = held
+    .filter(({ namespace }) => unselected.has(namespace) && !keyring.namespaces.includes(namespace))
+    .map(({ namespace, keys }) => ({ namespace, since: now, keyIDs: keysOfOurs(keyring, keys) }));
+  const deselected = [...left, ...strays].reduce(withDeselection, keyring.deselected);
+  const kept = keyring.namespaces.filter((namespace) => unsure.has(namespace));
+  const namespaces = [...new Set([...kept, ...selected])].toSorted();
+  const isSame =
+    namespaces.length === keyring.namespaces.length &&
+    namespaces.every((name, i) => name === keyring.namespaces[i]);
+  if (isSame && deselected === keyring.deselected) return keyring;
+  const isReturning = ({ namespace }: Deselection) =>
+    namespaces.includes(namespace) && !keyring.namespaces.includes(namespace);
+  const noted = { ...keyring, namespaces, deselected };
+  // Pods that are there still have to follow first: what was confirmed before does not count for them.
+  return keyring.deselected.some(isReturning) ? mapKeys(noted, ({ distributedAt: _, ...key }) => key) : noted;
+}
+
+// Anybody can make a Secret that looks like ours: what counts are the keys in it that are.
+const keysOfOurs = (keyring: Keyring, keys: readonly SigningKey[]): string[] =>
+  keys
+    .filter((key) => {
+      const known = keyring.keys.find(({ kid }) => kid === key.kid);
+      return known !== undefined && worksWith(key.privateKey, known.publicKey);
+    })
+    .map(({ kid }) => kid);
+
+function withDeselection(deselected: Deselection[], added: Deselection): Deselection[] {
+  const before = deselected.find(({ namespace }) => namespace === added.namespace);
+  const keyIDs = [...new Set([...(before?.keyIDs ?? []), ...added.keyIDs])];
+  if (keyIDs.length === (before?.keyIDs.length ?? 0)) return deselected;
+  return [...deselected.filter((one) => one !== before), { ...added, keyIDs }];
+}
+
+/** Whether a namespace that is not selected any more knows a key. */
+export const isExposed = ({ deselected }: Keyring, kid: string): boolean =>
+  deselected.some(({ keyIDs }) => keyIDs.includes(kid));
+
+/** Forgets the namespaces all of whose keys every healthy verifier refuses. */
+export function withoutHarmless(keyring: Keyring, now: number): Keyring {
+  if (keyring.deselected.length === 0) return keyring;
+  const isAccepted = (kid: string) =>
+    keyring.keys.some((key) => key.kid === kid) ||
+    keyring.revoked.some((key) => key.kid === kid && key.safeAt > now);
+  const deselected = keyring.deselected.filter(({ keyIDs }) => keyIDs.some(isAccepted));
+  return deselected.length === keyring.deselected.length ? keyring : { ...keyring, deselected };
+}
+
+/**
+ * From when every healthy verifier refuses what a deselected namespace can mint; undefined while that is still to be
+ * seen. `revokedFrom` says when a key will be revoked.
+ */
+export function mintsUntil(
+  keyring: Keyring,
+  { keyIDs }: Deselection,
+  policy: KeyPolicy,
+  revokedFrom: (key: KeyringKey) => number | undefined,
+): number | undefined {
+  const ends = keyIDs.map((kid) => {
+    const key = keyring.keys.find((candidate) => candidate.kid === kid);
+    if (!key) return keyring.revoked.find((one) => one.kid === kid)?.safeAt ?? 0;
+    const from = revokedFrom(key);
+    const refused = from === undefined ? undefined : from + policy.propagationMs + untilRefusedMs(policy);
+    return refused !== undefined && key.removeAt !== undefined
+      ? Math.min(refused, key.removeAt)
+      : (refused ?? key.removeAt);
+  });
+  if (ends.some((end) => end === undefined)) return undefined;
+  return Math.max(...ends.map((end) => end as number));
+}

@@ -1,0 +1,696 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { objectNames } from '../../operator/api/names.ts';
+import { resources } from '../../operator/cluster/resources.ts';
+import { sidecarImage } from '../support/operator.ts';
+import { issuerLabel, nextSidecarImage, type PolicyCluster, startPolicyCluster } from './policy-cluster.ts';
+import { eventually } from './support.ts';
+import {
+  agent,
+  agentPod,
+  type Container,
+  create,
+  getPod,
+  injected,
+  mintedToken,
+  type Pod,
+  podsOf,
+  podTemplate,
+  shortAgent,
+  tryCreate,
+} from './workloads.ts';
+
+const group = 'auth.multiagentcoordinationprotocol.io';
+const managedBy = { 'app.kubernetes.io/managed-by': 'macp-auth-operator' };
+
+let cluster: PolicyCluster;
+let namespace: string;
+let issuer: string;
+let agentSecret: string;
+
+beforeAll(async () => {
+  cluster = await startPolicyCluster();
+  await cluster.install();
+  namespace = await cluster.namespace('guarded');
+  issuer = `${namespace}.team`;
+  agentSecret = `macp-auth.${issuer}`;
+  await cluster.issuer(namespace, 'team');
+  await cluster.ready(namespace, 'team');
+  await eventually('the guard of objects', async () =>
+    (await refusalOf(create(cluster, configMap('probe', managedBy), ['--dry-run=server']))).includes(
+      'denied request',
+    ),
+  );
+}, 900_000);
+
+afterAll(() => cluster?.close(), 60_000);
+
+/** What a refused request was told; empty when it was not refused. */
+const refusalOf = (attempt: Promise<unknown>): Promise<string> =>
+  attempt.then(
+    () => '',
+    (error: Error) => error.message,
+  );
+
+/** Expects that a policy refuses a request, with a message that contains `words`. */
+async function expectRefused(attempt: Promise<unknown>, policy: string, words: string): Promise<void> {
+  const refusal = await refusalOf(attempt);
+  expect(refusal).toContain(
+    `ValidatingAdmissionPolicy '${policy}' with binding '${policy}' denied request: `,
+  );
+  expect(refusal).toContain(words);
+}
+
+const configMap = (name: string, labels: Record<string, string> = {}) => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name, namespace, labels },
+  data: { text: 'one' },
+});
+
+const secret = (name: string, type: string, labels: Record<string, string> = {}) => ({
+  ...configMap(name, labels),
+  kind: 'Secret',
+  type,
+  data: {},
+});
+
+/** A pod with the sidecar written into it as it would be injected, changed by `change`. */
+function handWritten(change: (pod: Pod, sidecar: Container) => void): Pod {
+  const { container, volumes } = structuredClone(injected(issuer));
+  const pod = agentPod(namespace, issuer, 'hand-written', { initContainers: [container], volumes });
+  change(pod, container);
+  return pod;
+}
+
+const env = (sidecar: Container, name: string) => {
+  const variable = sidecar.env?.find((candidate) => candidate.name === name);
+  if (!variable) throw new Error(`no variable ${name}`);
+  return variable;
+};
+
+test('every policy type-checks without a warning', async () => {
+  const list = await cluster.admin.run(['get', 'validatingadmissionpolicies', '-o', 'json']);
+  const policies = (JSON.parse(list) as { items: Policy[] }).items;
+  expect(policies.map(({ metadata }) => metadata.name)).toEqual([
+    'macp-auth-keys',
+    'macp-auth-new-agent-pods',
+    'macp-auth-objects',
+    'macp-auth-restraint-budgets',
+    'macp-auth-restraint-deployments',
+    'macp-auth-restraint-issuers',
+    'macp-auth-restraint-objects',
+    'macp-auth-restraint-pods',
+    'macp-auth-restraint-services',
+    'macp-auth-running-agent-pods',
+    'macp-auth-sidecar-access',
+  ]);
+  for (const { metadata, status } of policies) {
+    expect(status).toEqual({ observedGeneration: metadata.generation, typeChecking: {} });
+  }
+});
+
+interface Policy {
+  metadata: { name: string; generation: number };
+  status?: object;
+}
+
+describe('a new pod with the label', () => {
+  const denied = 'macp-auth-new-agent-pods';
+
+  test('passes with the sidecar written as it is injected', async () => {
+    const pod = handWritten(() => {});
+    const made = await tryCreate<Pod>(cluster, pod);
+    expect(made.spec.initContainers?.[0]?.env).toEqual(injected(issuer).container.env);
+  });
+
+  test.each(['', 'team', 'a.b.c', '.team', 'UPPER.team', `a.${'n'.repeat(41)}`])(
+    'is refused with the label value "%s"',
+    async (value) => {
+      const words = `the label ${issuerLabel} is '${value}': set it to <namespace>.<name> of a MacpAuthIssuer`;
+      // These the API server refuses as labels of any kind.
+      if (value.startsWith('.'))
+        return expect(await refusalOf(tryCreate(cluster, agentPod(namespace, value, 'x')))).toContain(
+          'Invalid value',
+        );
+      await expectRefused(tryCreate(cluster, agentPod(namespace, value, 'x')), denied, words);
+    },
+  );
+
+  test.each([
+    ['sidecar-port', '80', 'a port from 1024 to 65535'],
+    ['sidecar-port', '65536', 'a port from 1024 to 65535'],
+    ['sidecar-port', 'http', 'a port from 1024 to 65535'],
+    ['sidecar-health-port', '-1', 'a port from 1024 to 65535'],
+    ['sidecar-cpu-request', 'much', 'an amount greater than 0, such as 100m'],
+    ['sidecar-cpu-limit', '-1', 'an amount greater than 0, such as 100m'],
+    ['sidecar-memory-request', '12 MB', 'an amount greater than 0, such as 128Mi'],
+    ['sidecar-memory-limit', '0', 'an amount greater than 0, such as 128Mi'],
+  ])('is refused with the annotation %s "%s"', async (name, value, fix) => {
+    const pod = agentPod(namespace, issuer, 'annotated');
+    pod.metadata.annotations = { [`${group}/${name}`]: value };
+    const words = `the annotation ${group}/${name} is '${value}': set it to ${fix}, or remove it`;
+    await expectRefused(tryCreate(cluster, pod), denied, words);
+  });
+
+  const attacks: [string, string, (pod: Pod, sidecar: Container) => void][] = [
+    [
+      "a sidecar's name with another image",
+      `the init container macp-auth-sidecar must have the image ${sidecarImage}`,
+      (_, sidecar) => Object.assign(sidecar, { image: 'host' }),
+    ],
+    ...(
+      [
+        ['another command', { command: ['cat', '/var/run/macp-auth/keys.json'] }],
+        ['arguments', { args: ['-e', 'print()'] }],
+        ['another working directory', { workingDir: '/tmp' }],
+        ['variables from elsewhere', { envFrom: [{ configMapRef: { name: 'options' } }] }],
+        [
+          'a hook',
+          { lifecycle: { postStart: { exec: { command: ['cat', '/var/run/macp-auth/keys.json'] } } } },
+        ],
+        ['a startup probe that runs a program', { startupProbe: { exec: { command: ['true'] } } }],
+        ['a liveness probe that runs a program', { livenessProbe: { exec: { command: ['true'] } } }],
+        ['a readiness probe that runs a program', { readinessProbe: { exec: { command: ['true'] } } }],
+        ['its last words from the files', { terminationMessagePath: '/var/run/macp-auth/keys.json' }],
+        ['an end', { restartPolicy: undefined, startupProbe: undefined, livenessProbe: undefined }],
+      ] as const
+    ).map(([what, members]): [string, string, (pod: Pod, sidecar: Container) => void] => [
+      `our image with ${what}`,
+      'the init container macp-auth-sidecar must have restartPolicy Always, and neither command, args, workingDir, envFrom, lifecycle, volumeDevices, an exec probe nor a terminationMessagePath',
+      (_, sidecar) => Object.assign(sidecar, members),
+    ]),
+    ...(
+      [
+        [
+          'a forged namespace',
+          (sidecar) =>
+            Object.assign(env(sidecar, 'MACP_AUTH_POD_NAMESPACE'), {
+              value: 'payroll',
+              valueFrom: undefined,
+            }),
+        ],
+        [
+          'a forged ServiceAccount',
+          (sidecar) =>
+            Object.assign(env(sidecar, 'MACP_AUTH_SERVICE_ACCOUNT'), {
+              valueFrom: { fieldRef: { fieldPath: "metadata.annotations['me']" } },
+            }),
+        ],
+        ['other files', (sidecar) => Object.assign(env(sidecar, 'MACP_AUTH_FILES_DIR'), { value: '/tmp' })],
+        [
+          'a mint for the whole network',
+          (sidecar) => Object.assign(env(sidecar, 'MACP_AUTH_BIND_ADDRESS'), { value: '0.0.0.0' }),
+        ],
+        [
+          'options of its own',
+          (sidecar) => sidecar.env?.push({ name: 'NODE_OPTIONS', value: '--inspect=0.0.0.0' }),
+        ],
+        ['a variable less', (sidecar) => sidecar.env?.pop()],
+        ['a variable twice', (sidecar) => sidecar.env?.splice(0, 1, { name: 'PORT', value: '1' })],
+      ] as [string, (sidecar: Container) => void][]
+    ).map(([what, change]): [string, string, (pod: Pod, sidecar: Container) => void] => [
+      what,
+      'the environment of the init container macp-auth-sidecar must be MACP_AUTH_FILES_DIR=/var/run/macp-auth, MACP_AUTH_BIND_ADDRESS=127.0.0.1, PORT=3200, MACP_AUTH_HEALTH_PORT=3201, MACP_AUTH_HEALTH_BIND_ADDRESS from the field status.podIP, MACP_AUTH_POD_NAMESPACE from the field metadata.namespace, MACP_AUTH_SERVICE_ACCOUNT from the field spec.serviceAccountName, and nothing else',
+      (_, sidecar) => change(sidecar),
+    ]),
+    ...(
+      [
+        [
+          'a further mount',
+          (sidecar) => sidecar.volumeMounts?.push({ name: 'macp-auth-no-token', mountPath: '/x' }),
+        ],
+        [
+          'files that can be written',
+          (sidecar) => Object.assign(sidecar.volumeMounts?.[0] ?? {}, { readOnly: false }),
+        ],
+        [
+          'files that never change',
+          (sidecar) => Object.assign(sidecar.volumeMounts?.[0] ?? {}, { subPath: 'keys.json' }),
+        ],
+        ['a token of the API server', (sidecar) => sidecar.volumeMounts?.pop()],
+      ] as [string, (sidecar: Container) => void][]
+    ).map(([what, change]): [string, string, (pod: Pod, sidecar: Container) => void] => [
+      what,
+      'the init container macp-auth-sidecar must mount the volume macp-auth-files at /var/run/macp-auth and the volume macp-auth-no-token',
+      (_, sidecar) => change(sidecar),
+    ]),
+    ...(
+      [
+        { runAsUser: 0, runAsNonRoot: false },
+        { allowPrivilegeEscalation: true },
+        { readOnlyRootFilesystem: false },
+        { capabilities: { drop: ['ALL'], add: ['SYS_PTRACE'] } },
+        { seccompProfile: { type: 'Unconfined' } },
+      ] as object[]
+    ).map((members): [string, string, (pod: Pod, sidecar: Container) => void] => [
+      `a sidecar with ${JSON.stringify(members)}`,
+      'the securityContext of the init container macp-auth-sidecar must be runAsNonRoot',
+      (_, sidecar) => Object.assign(sidecar.securityContext as object, members),
+    ]),
+    ...(
+      [
+        ['the files of another issuer', { secret: { secretName: 'macp-auth.payroll.team' } }],
+        ['the keyring for files', { secret: { secretName: 'macp-auth-keyring.team' } }],
+        ['files that may be missing', { secret: { secretName: '', optional: true } }],
+        [
+          'some of the files',
+          { secret: { secretName: '', items: [{ key: 'keys.json', path: 'keys.json' }] } },
+        ],
+        ['files from elsewhere', { secret: undefined, emptyDir: {} }],
+      ] as [string, { secret?: { secretName: string } }][]
+    ).map(([what, source]): [string, string, (pod: Pod) => void] => [
+      what,
+      'the volume macp-auth-files must be the whole Secret macp-auth.',
+      ({ spec }) => {
+        if (source.secret?.secretName === '') source.secret.secretName = agentSecret;
+        Object.assign(spec.volumes?.[0] ?? {}, source);
+      },
+    ]),
+    [
+      'a token in place of none',
+      'the volume macp-auth-no-token must be an emptyDir',
+      ({ spec }) =>
+        Object.assign(spec.volumes?.[1] ?? {}, { emptyDir: undefined, secret: { secretName: 'token' } }),
+    ],
+    ...['hostNetwork', 'hostPID', 'hostIPC'].map((field): [string, string, (pod: Pod) => void] => [
+      field,
+      'must not use hostNetwork, hostPID or hostIPC',
+      ({ spec }) => Object.assign(spec, { [field]: true }),
+    ]),
+    [
+      'shareProcessNamespace',
+      'must not set shareProcessNamespace: its other containers could read the keys',
+      ({ spec }) => Object.assign(spec, { shareProcessNamespace: true }),
+    ],
+  ];
+
+  test.each(attacks)('is refused with %s', async (_, words, change) => {
+    await expectRefused(tryCreate(cluster, handWritten(change)), denied, words);
+  });
+
+  test('gets no keys of an issuer that is not for its namespace: it does not start', async () => {
+    const elsewhere = await cluster.namespace('elsewhere');
+    const pod = await create<Pod>(cluster, agentPod(elsewhere, issuer, 'stranger'));
+    await eventually('the missing Secret is told', async () =>
+      (await cluster.admin.run(['get', 'events', '-n', elsewhere])).includes(`"${agentSecret}" not found`),
+    );
+    expect((await getPod(cluster, elsewhere, pod.metadata.name ?? '')).status?.phase).toBe('Pending');
+    await eventually('the Event that says why', async () =>
+      (await cluster.admin.run(['get', 'events', '-n', elsewhere])).includes(
+        `MacpAuthIssuer ${namespace}/team has no agents in namespace ${elsewhere}, so this pod gets no keys`,
+      ),
+    );
+  });
+});
+
+describe('keys stay out of reach', () => {
+  const denied = 'macp-auth-keys';
+  const secretKeyRef = () => ({ name: agentSecret, key: 'keys.json' });
+  const spread = { name: 'stolen', mountPath: '/stolen' };
+
+  const volumes: [string, () => object][] = [
+    ['the agent files', () => ({ secret: { secretName: agentSecret } })],
+    ['the keyring', () => ({ secret: { secretName: 'macp-auth-keyring.team' } })],
+    ['a projection', () => ({ projected: { sources: [{ secret: { name: agentSecret } }] } })],
+    ['a CSI driver', () => ({ csi: { driver: 'x.io', nodePublishSecretRef: { name: agentSecret } } })],
+    ['a flex volume', () => ({ flexVolume: { driver: 'a/b', secretRef: { name: agentSecret } } })],
+  ];
+  test.each(volumes)('of a pod without the label that mounts %s', async (_, source) => {
+    const pod = agentPod(namespace, undefined, 'thief', {
+      containers: [{ ...agent(), volumeMounts: [spread] }],
+      volumes: [{ name: 'stolen', ...source() }],
+    });
+    const words = 'the volumes stolen refer to Secrets with the signing keys of MACP issuers';
+    await expectRefused(tryCreate(cluster, pod), denied, words);
+  });
+
+  const environments: [string, () => object][] = [
+    ['a variable', () => ({ env: [{ name: 'KEYS', valueFrom: { secretKeyRef: secretKeyRef() } }] })],
+    ['all variables', () => ({ envFrom: [{ secretRef: { name: 'macp-auth-keyring.team' } }] })],
+  ];
+  const containers: [string, (members: object) => object][] = [
+    ['a container', (members) => ({ containers: [{ ...agent(), ...members }] })],
+    ['an init container', (members) => ({ initContainers: [{ ...agent('first'), ...members }] })],
+  ];
+  const everyone: [string, () => string | undefined][] = [
+    ['with the label', () => issuer],
+    ['without the label', () => undefined],
+  ];
+  const byEnvironment = everyone.flatMap((who) =>
+    containers.flatMap((where) =>
+      environments.map((what) => [who[0], where[0], what[0], who[1], where[1], what[1]] as const),
+    ),
+  );
+  test.each(byEnvironment)(
+    'of a pod %s that gives %s %s from the keys',
+    async (_who, _where, _what, who, where, what) => {
+      const pod = agentPod(namespace, who(), 'thief', where(what()));
+      const words = 'a container takes its environment from a Secret with the signing keys of a MACP issuer';
+      await expectRefused(tryCreate(cluster, pod), denied, words);
+    },
+  );
+
+  test('of a labelled pod whose other volume has the keyring', async () => {
+    const pod = agentPod(namespace, issuer, 'thief', {
+      volumes: [{ name: 'stolen', secret: { secretName: 'macp-auth-keyring.team' } }],
+    });
+    await expectRefused(tryCreate(cluster, pod), denied, 'the volumes stolen refer to Secrets');
+  });
+
+  test('of a pod that passes for one of the operator', async () => {
+    const pod = handWritten(({ metadata }) => Object.assign(metadata.labels ?? {}, managedBy));
+    await expectRefused(tryCreate(cluster, pod), denied, 'the volumes macp-auth-files refer to Secrets');
+  });
+
+  const mount = { name: 'macp-auth-files', mountPath: '/stolen' };
+  test.each(containers)('of %s beside the sidecar that mounts its volume', async (_, where) => {
+    const pod = agentPod(namespace, issuer, 'thief', where({ volumeMounts: [mount] }));
+    const words = 'only the sidecar macp-auth-sidecar may mount the volume macp-auth-files';
+    await expectRefused(tryCreate(cluster, pod), denied, words);
+  });
+
+  test('of a registry', async () => {
+    const pod = agentPod(namespace, undefined, 'thief', { imagePullSecrets: [{ name: agentSecret }] });
+    await expectRefused(
+      tryCreate(cluster, pod),
+      denied,
+      'imagePullSecrets names a Secret with the signing keys',
+    );
+  });
+
+  test('while Secrets of other names are free', async () => {
+    const pod = agentPod(namespace, undefined, 'honest', {
+      containers: [
+        { ...agent(), envFrom: [{ secretRef: { name: 'macp-authority' } }], volumeMounts: [spread] },
+      ],
+      volumes: [{ name: 'stolen', secret: { secretName: 'my-macp-auth.files' } }],
+    });
+    await tryCreate(cluster, pod);
+  });
+});
+
+describe('a running agent pod', () => {
+  const running = 'macp-auth-running-agent-pods';
+  const name = 'running';
+  beforeAll(async () => {
+    const pod = await create<Pod>(cluster, agentPod(namespace, issuer, name));
+    await mintedToken(cluster, pod);
+    await create(cluster, agentPod(namespace, undefined, 'unlabelled'));
+  });
+
+  const patch = (body: object, ...flags: string[]) =>
+    cluster.tenant.run([
+      'patch',
+      'pod',
+      name,
+      '-n',
+      namespace,
+      '--dry-run=server',
+      '-p',
+      JSON.stringify(body),
+      ...flags,
+    ]);
+  const labels = (changed: Record<string, string | null>) => ({ metadata: { labels: changed } });
+  const image = (list: string, container: string) => ({
+    spec: { [list]: [{ name: container, image: 'host' }] },
+  });
+
+  test.each([
+    ['changed', () => labels({ [issuerLabel]: 'payroll.team' })],
+    ['emptied', () => labels({ [issuerLabel]: '' })],
+    ['removed', () => labels({ [issuerLabel]: null })],
+  ])('keeps its label from being %s, by a status update too', async (_, body) => {
+    const words = `the label ${issuerLabel} of a running pod must stay as it is`;
+    await expectRefused(patch(body()), running, words);
+    await expectRefused(patch(body(), '--subresource=status'), running, words);
+  });
+
+  test('gets the label when it is made, or never', async () => {
+    const attempt = cluster.tenant.run([
+      'label',
+      'pod',
+      'unlabelled',
+      '-n',
+      namespace,
+      `${issuerLabel}=${issuer}`,
+    ]);
+    await expectRefused(attempt, running, "Change the label in the pod's template, or delete the pod");
+  });
+
+  test('does not become one of the operator by a label', async () => {
+    await expectRefused(
+      patch(labels(managedBy)),
+      running,
+      'the label app.kubernetes.io/managed-by of a running pod',
+    );
+  });
+
+  test("keeps its sidecar's image", async () => {
+    const words = 'the image of the init container macp-auth-sidecar must stay as it is';
+    await expectRefused(patch(image('initContainers', 'macp-auth-sidecar')), running, words);
+  });
+
+  test('may change otherwise', async () => {
+    await patch(image('containers', 'agent'));
+    await patch({
+      metadata: { annotations: { note: 'x' }, labels: { app: 'y' }, finalizers: ['example.com/x'] },
+    });
+  });
+
+  const attacks: [string, string, () => object][] = [
+    [
+      "aims at the sidecar's processes",
+      'a debug container must not target macp-auth-sidecar',
+      () => ({ targetContainerName: 'macp-auth-sidecar' }),
+    ],
+    [
+      'mounts the keys',
+      'only the sidecar macp-auth-sidecar may mount the volume macp-auth-files',
+      () => ({ volumeMounts: [{ name: 'macp-auth-files', mountPath: '/stolen' }] }),
+    ],
+    [
+      'has a key as a variable',
+      'a container takes its environment from a Secret with the signing keys',
+      () => ({
+        env: [{ name: 'KEYS', valueFrom: { secretKeyRef: { name: agentSecret, key: 'keys.json' } } }],
+      }),
+    ],
+    [
+      'has the keys as variables',
+      'a container takes its environment from a Secret with the signing keys',
+      () => ({ envFrom: [{ secretRef: { name: agentSecret } }] }),
+    ],
+  ];
+  const debug = (members: object) =>
+    patch(
+      { spec: { ephemeralContainers: [{ name: 'debug', image: 'host', command: ['sh'], ...members }] } },
+      '--subresource=ephemeralcontainers',
+    );
+  test.each(attacks)('takes no debug container that %s', async (_, words, members) => {
+    await expectRefused(debug(members()), 'macp-auth-keys', words);
+  });
+
+  test('takes debug containers otherwise', async () => {
+    await debug({ targetContainerName: 'agent' });
+  });
+
+  test('lets nobody into the sidecar', async () => {
+    const words =
+      'exec and attach to macp-auth-sidecar are refused, since it holds signing keys: choose another container';
+    const into = ['-n', namespace, name, '-c', 'macp-auth-sidecar'];
+    await expectRefused(cluster.tenant.run(['exec', ...into, '--', 'ls']), 'macp-auth-sidecar-access', words);
+    await expectRefused(cluster.tenant.run(['attach', ...into]), 'macp-auth-sidecar-access', words);
+    // Also where kubectl is told that it is the default.
+    const pod = agentPod(namespace, issuer, 'defaulting');
+    pod.metadata.annotations = { 'kubectl.kubernetes.io/default-container': 'macp-auth-sidecar' };
+    await create(cluster, pod);
+    const attempt = cluster.tenant.run(['exec', '-n', namespace, 'defaulting', '--', 'ls']);
+    await expectRefused(attempt, 'macp-auth-sidecar-access', words);
+  });
+
+  test('lets people into the agent, which is where a request without a container goes', async () => {
+    // There is no kubelet to answer: what counts is that no policy refuses.
+    const path = `/api/v1/namespaces/${namespace}/pods/${name}/exec`;
+    const answer = await cluster.client
+      .open('POST', path, { query: { command: 'ls', stdout: 'true' } })
+      .catch((error) => error);
+    expect(String(answer.message)).not.toContain('ValidatingAdmissionPolicy');
+  });
+});
+
+describe("the operator's objects", () => {
+  const denied = 'macp-auth-objects';
+  const words = "are the operator's alone, and tenant must not ";
+  const server = 'macp-auth-team';
+
+  test.each([
+    ['a ConfigMap with its label', () => configMap('mine', managedBy)],
+    ['a Secret with its label', () => secret('mine', 'Opaque', managedBy)],
+    ['a Secret of its type keyring', () => secret('mine', `${group}/keyring`)],
+    ['a Secret of its type agent-files', () => secret('mine', `${group}/agent-files`)],
+    ['the name of an agent Secret', () => secret('macp-auth.payroll.team', 'Opaque')],
+    ['the name of a keyring', () => secret('macp-auth-keyring.payroll', 'Opaque')],
+  ])('cannot be forged: %s', async (_, object) => {
+    await expectRefused(tryCreate(cluster, object()), denied, `${words}create one`);
+  });
+
+  test('are told from Secrets with another name, and from ConfigMaps', async () => {
+    await tryCreate(cluster, secret('my-macp-auth.files', 'Opaque'));
+    await tryCreate(cluster, secret('macp-auth-mine', 'Opaque'));
+    await tryCreate(cluster, configMap('macp-auth.mine'));
+  });
+
+  // One that was there before the guards is its owner's, who can make room for the issuer.
+  test('leave a Secret that has had the name of one to its owner', async () => {
+    const name = 'macp-auth-keyring.squatted';
+    await cluster.admin.run(['create', '-f', '-'], JSON.stringify(secret(name, 'Opaque')));
+    await onServer('patch', 'secret', name, '-p', '{"data":{"a":"Yg=="}}');
+    await onServer('delete', 'secret', name);
+  });
+
+  const onServer = (...args: string[]) => cluster.tenant.run([...args, '-n', namespace]);
+  test.each([
+    [
+      'a key added to the JWKS',
+      ['patch', 'configmap', server, '-p', '{"data":{"jwks.json":"{}"}}'],
+      'update',
+    ],
+    ['the label taken off', ['label', 'configmap', server, 'app.kubernetes.io/managed-by-'], 'update'],
+    [
+      'a revision that goes back',
+      ['annotate', '--overwrite', 'configmap', server, `${group}/keyring-revision=0`],
+      'update',
+    ],
+    [
+      'an owner that is none',
+      ['patch', 'configmap', server, '-p', '{"metadata":{"finalizers":["example.com/x"]}}'],
+      'update',
+    ],
+    ['the JWKS deleted', ['delete', 'configmap', server], 'delete'],
+    ['the keyring deleted', ['delete', 'secret', 'macp-auth-keyring.team'], 'delete'],
+    ['the keyring changed', ['patch', 'secret', 'macp-auth-keyring.team', '-p', '{"data":null}'], 'update'],
+  ])('are not written by others: %s', async (_, args, verb) => {
+    await expectRefused(onServer(...args), denied, `${words}${verb} one: change the MacpAuthIssuer instead`);
+  });
+
+  test('are not deleted by the lot', async () => {
+    const all = `/api/v1/namespaces/${namespace}/secrets?labelSelector=app.kubernetes.io/managed-by=macp-auth-operator`;
+    await expectRefused(cluster.tenant.run(['delete', '--raw', all]), denied, `${words}delete one`);
+  });
+
+  test('take no label from a stranger later on', async () => {
+    await create(cluster, configMap('later'));
+    await expectRefused(
+      onServer('label', 'configmap', 'later', 'app.kubernetes.io/managed-by=macp-auth-operator'),
+      denied,
+      `${words}update one`,
+    );
+    await onServer('label', 'configmap', 'later', 'app.kubernetes.io/managed-by=me');
+  });
+
+  test('may be written back as they are, to have them encrypted anew', async () => {
+    const name = objectNames({ namespace, name: 'team' }).keyring;
+    const text = await onServer('get', 'secret', name, '-o', 'json');
+    await cluster.tenant.run(['replace', '-f', '-'], text);
+  });
+
+  test('may be restored and deleted by exempt administrators', async () => {
+    const key = objectNames({ namespace, name: 'restored' }).keyring;
+    await cluster.admin.run(
+      ['create', '-f', '-'],
+      JSON.stringify(secret(key, `${group}/keyring`, managedBy)),
+    );
+    await cluster.admin.run(['delete', 'secret', key, '-n', namespace]);
+    await cluster.install({ values: { guards: { exempt: { users: ['tenant'] } } } });
+    await eventually('the exemption', () =>
+      tryCreate<object>(cluster, secret(key, `${group}/keyring`, managedBy)),
+    );
+    await cluster.install();
+    await eventually('its end', async () =>
+      (await refusalOf(tryCreate(cluster, configMap('mine', managedBy)))).includes('denied request'),
+    );
+  });
+
+  test('go with their namespace', async () => {
+    const other = await cluster.namespace('going');
+    await cluster.issuer(other, 'team');
+    await cluster.ready(other, 'team');
+    await cluster.tenant.run(['delete', 'namespace', other, '--timeout=60s']);
+  }, 120_000);
+
+  test('may be collected by the controllers of the cluster, not changed', async () => {
+    const as = (controller: string, ...args: string[]) =>
+      cluster.admin.run([
+        ...args,
+        '-n',
+        namespace,
+        '--as',
+        `system:serviceaccount:kube-system:${controller}`,
+      ]);
+    const collector = 'generic-garbage-collector';
+    await as(collector, 'delete', 'configmap', server, '--dry-run=server');
+    await as('namespace-controller', 'delete', 'configmap', server, '--dry-run=server');
+    const untie = '{"metadata":{"ownerReferences":null}}';
+    await as(collector, 'patch', 'configmap', server, '--dry-run=server', '-p', untie);
+    const attempt = as(collector, 'patch', 'configmap', server, '-p', '{"data":{"jwks.json":"{}"}}');
+    await expectRefused(attempt, denied, "are the operator's alone");
+  });
+});
+
+// Last: it changes what is installed.
+describe('an upgrade of the chart to another image', () => {
+  test('leaves older pods be: a Job from before completes, the files are followed, and new pods get the new image', async () => {
+    const waiting = { ...shortAgent(), command: [...(shortAgent().command as string[])] };
+    waiting.command[3] += " process.on('SIGTERM', () => process.exit(0)); setInterval(() => {}, 1000);";
+    await create(cluster, {
+      apiVersion: 'batch/v1',
+      kind: 'Job',
+      metadata: { name: 'older', namespace },
+      spec: { template: podTemplate(issuer, 'older', { restartPolicy: 'Never', containers: [waiting] }) },
+    });
+    const pod = await eventually('its pod', async () => (await podsOf(cluster, namespace, 'older'))[0]);
+    await mintedToken(cluster, pod);
+
+    await cluster.install({ sidecarImage: nextSidecarImage });
+    const fresh = await tryCreate<Pod>(cluster, agentPod(namespace, issuer, 'fresh'));
+    expect(fresh.spec.initContainers?.[0]?.image).toBe(nextSidecarImage);
+    // A pod written for the older chart is a new one all the same.
+    const words = `must have the image ${nextSidecarImage}`;
+    await expectRefused(
+      tryCreate(
+        cluster,
+        handWritten(() => {}),
+      ),
+      'macp-auth-new-agent-pods',
+      words,
+    );
+
+    const annotation = () =>
+      cluster.client
+        .get(resources.pods, namespace, pod.metadata.name ?? '')
+        .then(({ metadata }) => metadata.annotations?.[`${group}/files-version`]);
+    await cluster.tenant.run([
+      'patch',
+      'mai',
+      'team',
+      '-n',
+      namespace,
+      '--type=merge',
+      '-p',
+      '{"spec":{"ttl":{"max":"2h"}}}',
+    ]);
+    await eventually('the touch of an older pod', annotation);
+    process.kill(
+      cluster.kubelet.pod(namespace, pod.metadata.name ?? '')?.containers.agent?.pid ?? 0,
+      'SIGTERM',
+    );
+    await cluster.admin.run([
+      'wait',
+      '-n',
+      namespace,
+      '--for=condition=Complete',
+      'job/older',
+      '--timeout=60s',
+    ]);
+  }, 120_000);
+});

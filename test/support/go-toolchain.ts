@@ -1,0 +1,76 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { cached } from './cache.ts';
+import { type Log, runWithProgress, which } from './process.ts';
+
+const run = promisify(execFile);
+
+/** A Go module of ours, whose programs are built. */
+export interface Toolchain {
+  /** Name of its folder in the cache. */
+  name: string;
+  /** The folder with go.mod and go.sum. */
+  source: string;
+  /** The required module whose version is the programs' version. */
+  module: string;
+  /** Programs by name, and the packages that they are. */
+  packages: Record<string, string>;
+  ldflags: (version: string) => string;
+  /** For those without Go: what needs it, and what would do in its place. */
+  purpose: { builds: string; instead: string };
+}
+
+/** The folder with a toolchain's programs: from the cache, else built with Go, once. */
+export async function ensureToolchain(toolchain: Toolchain, log: Log): Promise<string> {
+  const { source } = toolchain;
+  const goMod = await readFile(join(source, 'go.mod'), 'utf8');
+  const goSum = await readFile(join(source, 'go.sum'), 'utf8');
+  const version = new RegExp(`^\\s*${toolchain.module} (v\\S+)`, 'm').exec(goMod)?.[1];
+  const goVersion = /^go (\S+)/m.exec(goMod)?.[1];
+  if (!version || !goVersion) throw new Error(`${source}/go.mod names no version of ${toolchain.module}`);
+
+  const flags = ['-mod=readonly', '-trimpath', '-buildvcs=false', '-ldflags', toolchain.ldflags(version)];
+  const hash = createHash('sha256')
+    .update(JSON.stringify([goMod, goSum, flags, toolchain.packages, process.platform, process.arch]))
+    .digest('hex')
+    .slice(0, 12);
+  return cached(
+    toolchain.name,
+    `${version}-${hash}`,
+    async (dir) => {
+      const go = await requireGo(goVersion, toolchain);
+      for (const [name, pkg] of Object.entries(toolchain.packages)) {
+        log(`${name} ${version}: building with Go, once; later starts take it from the cache`);
+        await runWithProgress([go, 'build', '-v', ...flags, '-o', join(dir, name), pkg], {
+          label: `${name} ${version}`,
+          unit: 'packages compiled',
+          log,
+          cwd: source,
+          env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' },
+        });
+      }
+    },
+    log,
+  );
+}
+
+async function requireGo(needed: string, { source, purpose }: Toolchain): Promise<string> {
+  const { builds, instead } = purpose;
+  const go = which('go');
+  if (!go) {
+    throw new Error(`Go ${needed} or later builds ${builds}, and PATH has no go: install it, or ${instead}`);
+  }
+  try {
+    // Asked inside the module, so that GOTOOLCHAIN may fetch the version that it names, where that is allowed.
+    await run(go, ['list', '-m'], { cwd: source });
+  } catch {
+    const { stdout } = await run(go, ['version'], { cwd: '/' });
+    throw new Error(
+      `Go ${needed} or later builds ${builds}, and ${go} is ${stdout.trim()}: install a newer one, or ${instead}`,
+    );
+  }
+  return go;
+}

@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import { followWorld } from '../../../operator/observe/world.ts';
+import { FakeApiServer, failure } from './api-server.ts';
+import { until } from './builders.ts';
+
+describe('the world of an operator', () => {
+  let api: FakeApiServer;
+  let stop: AbortController;
+  beforeEach(async () => {
+    api = await FakeApiServer.start();
+    stop = new AbortController();
+  });
+  afterEach(async () => {
+    stop.abort();
+    await api.stop();
+  });
+
+  const follow = (namespaces: readonly string[] | undefined) =>
+    followWorld({
+      client: api.client(),
+      namespaces,
+      onChange: () => {},
+      log: pino({ level: 'silent' }),
+      signal: stop.signal,
+    });
+  const refuse = (isRefused: (path: string) => boolean, code = 403) => {
+    api.intercept = ({ path }) => (isRefused(path) ? failure(code, 'Whatever') : undefined);
+  };
+  const inDark = (path: string) => path.includes('/namespaces/dark');
+  const aWhile = () => new Promise((resolve) => setTimeout(resolve, 300));
+
+  test('is known although it has no role in one of its namespaces, of which it knows no issuers', async () => {
+    refuse(inDark);
+    const world = follow(['a', 'dark']);
+    await until(world.synced);
+    expect(world.knowsIssuers('a')).toBe(true);
+    expect(world.knowsIssuers('dark')).toBe(false);
+    expect(world.knowsIssuers('elsewhere')).toBe(false);
+    expect(world.problem('dark')).toMatch(/may not list and watch/);
+  });
+
+  test.each<[string, readonly string[] | undefined, (path: string) => boolean, number]>([
+    ['one of its namespaces fails to answer', ['a', 'dark'], inDark, 500],
+    ['no namespace lets it', ['a', 'dark'], (path) => path.includes('/namespaces/'), 403],
+    ['it may not follow one kind anywhere', ['a', 'dark'], (path) => path.endsWith('/secrets'), 403],
+    ['it may not follow one kind in all namespaces', undefined, (path) => path.endsWith('/secrets'), 403],
+  ])('is not known while %s', async (_, namespaces, isRefused, code) => {
+    refuse(isRefused, code);
+    const world = follow(namespaces);
+    await aWhile();
+    expect(world.synced()).toBe(false);
+  });
+
+  test('knows the issuers of every namespace where it follows all', async () => {
+    const world = follow(undefined);
+    expect(world.knowsIssuers('a')).toBe(false);
+    await until(world.synced);
+    expect(world.knowsIssuers('a')).toBe(true);
+  });
+});
