@@ -15,8 +15,11 @@ export function kubectlFor(program: string, kubeconfig: string): Kubectl {
   const argv = (args: string[]) => ['--kubeconfig', kubeconfig, ...args];
   return {
     async run(args, input) {
-      const child = spawnTethered([program, ...argv(args)], { stdio: ['pipe', 'pipe', 'pipe'] });
-      child.stdin?.end(input ?? '');
+      const stdin = input === undefined ? 'ignore' : 'pipe';
+      const child = spawnTethered([program, ...argv(args)], { stdio: [stdin, 'pipe', 'pipe'] });
+      // One that ended before it has read all says itself what was wrong.
+      child.stdin?.on('error', () => {});
+      child.stdin?.end(input);
       const ended = new Promise<number | null>((resolve, reject) => {
         child.once('error', reject);
         child.once('exit', resolve);
