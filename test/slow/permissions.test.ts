@@ -5,6 +5,7 @@ import { parseAllDocuments } from 'yaml';
 import { createLimiter } from '../../operator/cluster/limiter.ts';
 import { resources } from '../../operator/cluster/resources.ts';
 import { type AuditEvent, followAuditLog } from '../controlplane/audit.ts';
+import { startPolicyCluster } from '../integration/policy-cluster.ts';
 import { type Bench, eventually, openBench, operatorUser } from '../integration/support.ts';
 import { sidecarImage } from '../support/operator.ts';
 import { leadLife } from './life.ts';
@@ -66,7 +67,8 @@ afterAll(() => bench?.close(), 60_000);
 describe('the shipped permissions are exactly those that are used, and nothing is refused,', () => {
   // Every verb is seen with an answer that is no refusal, in the life of an issuer from its creation to its deletion.
   const expectUse = (events: AuditEvent[], isUsed: (permission: Permission) => boolean) => {
-    const refused = events.filter(({ responseStatus }) => responseStatus?.code === 403);
+    // What RBAC refuses, and policies too.
+    const refused = events.filter(({ responseStatus }) => [403, 422].includes(responseStatus?.code ?? 0));
     expect(refused.map(asked)).toEqual([]);
     const allowed = events.filter(
       // 404 answers a read that is allowed.
@@ -103,6 +105,20 @@ describe('the shipped permissions are exactly those that are used, and nothing i
     await operator.stop();
     expectUse(await events(), (permission) => !isForSome(permission));
   }, 180_000);
+
+  test("by the same under the chart's policies", async () => {
+    const cluster = await startPolicyCluster({}, ['--trusted-namespaces', operatorNamespace]);
+    try {
+      await cluster.install();
+      const other = await cluster.namespace('agents');
+      await leadLife({ client: cluster.client, namespace: operatorNamespace, name: 'life', other });
+      await cluster.operatorProcess.stop();
+      const events = await cluster.controlPlane.readAudit(isOperator);
+      expectUse(events, (permission) => !isForSome(permission));
+    } finally {
+      await cluster.close();
+    }
+  }, 240_000);
 });
 
 // Up to the first refusal a life with all permissions but one is that with all of them.
