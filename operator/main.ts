@@ -163,6 +163,7 @@ async function run(config: Config): Promise<void> {
   ) {
     await sleep(20, undefined, { signal }).catch(() => {});
   }
+  if (signal.aborted) return;
   tellOrphans({
     client,
     namespaces: config.namespaces,

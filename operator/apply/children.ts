@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { NameConflict, Superseded } from '../api/errors.ts';
 import { annotations, type MacpAuthIssuer } from '../api/names.ts';
-import { generationOf, isOurs, revisionOf } from '../build/metadata.ts';
+import { generationOf, isOurs, revisionOf, withGenerationOf } from '../build/metadata.ts';
 import { type ApiClient, isStatus } from '../cluster/client.ts';
 import { type KubeObject, type Resource, resources } from '../cluster/resources.ts';
 import { covers } from './covers.ts';
@@ -78,7 +78,7 @@ export interface Written {
 export async function applyDerived(request: ApplyRequest): Promise<Written | undefined> {
   const { client, issuer, resource, observed } = request;
   const desired = withHash(request.desired);
-  if (observed && isSettled(request, observed, desired)) return undefined;
+  if (observed && isSettledSince(request, observed, desired)) return undefined;
   const { namespace, name } = desired.metadata;
   if (!observed) {
     try {
@@ -97,7 +97,7 @@ export async function applyDerived(request: ApplyRequest): Promise<Written | und
   const current = await client.find(resource, namespace, name);
   if (!current) throw new Superseded(`${resource.kind} ${name} went away meanwhile`);
   refuseForeign(current, desired, issuer);
-  if (isSettled(request, current, desired)) return undefined;
+  if (isSettledSince(request, current, desired)) return undefined;
   const revision = revisionOf(desired);
   if (revisionOf(current) > revision && ((await request.keyringRevision?.()) ?? Infinity) > revision) {
     throw new Superseded(`${resource.kind} ${name} derives from a newer keyring`);
@@ -116,6 +116,22 @@ export async function applyDerived(request: ApplyRequest): Promise<Written | und
     if (isStatus(error, 409)) throw new Superseded(`${resource.kind} ${name} changed meanwhile`);
     throw error;
   }
+}
+
+/**
+ * Whether an object is settled, or would be if it did not name an earlier generation of the spec. That may stay where
+ * everything was current for the generation before this one, and so, step by step, since the one that it names: no
+ * spec with other files lies between, which an operator that lags could take for newer.
+ */
+function isSettledSince(request: ApplyRequest, current: KubeObject, desired: KubeObject): boolean {
+  if (isSettled(request, current, desired)) return true;
+  const { metadata, status } = request.issuer;
+  const distributed = status?.conditions?.find(({ type }) => type === 'Distributed');
+  const wasCurrent =
+    distributed?.status === 'True' && (distributed.observedGeneration ?? 0) >= metadata.generation - 1;
+  const named = generationOf(current, metadata.uid);
+  if (!wasCurrent || named === 0 || named > metadata.generation) return false;
+  return isSettled(request, current, withHash(withGenerationOf(request.desired, current)));
 }
 
 const claimsNewerSpec = (object: KubeObject, { metadata }: MacpAuthIssuer): boolean =>

@@ -43,6 +43,14 @@ export function generationOf(object: KubeObject, uid: string): number {
   return of === uid && /^[1-9][0-9]{0,11}$/.test(text) ? Number(text) : 0;
 }
 
+/** An object as deriving from the generation that another names. */
+export const withGenerationOf = (object: KubeObject, other: KubeObject): KubeObject => {
+  const { metadata } = object;
+  const generation = other.metadata.annotations?.[annotations.issuerGeneration];
+  const annotated = { ...metadata.annotations, [annotations.issuerGeneration]: String(generation) };
+  return { ...object, metadata: { ...metadata, annotations: annotated } };
+};
+
 /** The revision that an object derives from, 0 for none and for what counting could not have reached. */
 export function revisionOf(object: KubeObject | undefined): number {
   const text = object?.metadata.annotations?.[annotations.revision] ?? '';

@@ -205,6 +205,53 @@ describe('keys in other namespaces', () => {
     expect(await holders('red')).toEqual([]);
   }, 120_000);
 
+  test('cost one write for each namespace, and none where the spec changes in nothing that they hold', async () => {
+    const spaces = ['brown-1', 'brown-2', 'brown-3', 'brown-4', 'brown-5'];
+    for (const name of spaces) await namespace(name, { team: 'brown' });
+    const settled = async () => {
+      let before = await writes();
+      return eventually('three quiet seconds', async () => {
+        await sleep(3_000);
+        const now = await writes();
+        const isQuiet = now.length === before.length;
+        before = now;
+        return isQuiet && now;
+      });
+    };
+    const none = await settled();
+    await apply('brown', inTeam('brown'));
+    await until('brown', 'Ready', 'Ready');
+    const created = await settled();
+    const isElsewhere = (write: string) => spaces.some((space) => write.includes(` ${space}/`));
+    const made = created.slice(none.length);
+    expect(made.filter(isElsewhere).sort()).toEqual(
+      spaces.map((space) => `create secrets ${space}/macp-auth.platform.brown`),
+    );
+    // As many as an issuer takes that has no agents elsewhere.
+    const own = made.filter((write) => !isElsewhere(write));
+    expect({ own, atMost: 12 }).toEqual({ own: own.slice(0, 12), atMost: 12 });
+
+    for (const replicas of [2, 1, 2]) {
+      await apply('brown', { ...inTeam('brown'), server: { replicas } });
+      await eventually('the spec acted on', async () => {
+        const { metadata, status } = await issuer('brown');
+        return status?.observedGeneration === metadata.generation;
+      });
+    }
+    await until('brown', 'Ready', 'Ready');
+    const edited = (await settled()).slice(created.length);
+    expect(edited.filter((write) => / (secrets|configmaps) /.test(write))).toEqual([]);
+    expect(edited.filter((write) => write.includes(' deployments '))).toHaveLength(3);
+
+    // The operator's restart finds nothing to write either.
+    await operator.stop();
+    const said = operator.output().length;
+    operator = start();
+    await eventually('the start', async () => operator.output().slice(said).includes('"started"'));
+    expect((await settled()).slice(created.length + edited.length)).toEqual([]);
+    await kubectl.run(['delete', 'mai', 'brown', '-n', 'platform', '--timeout=20s']);
+  }, 120_000);
+
   test('never come into kube- namespaces, and with {} into all others', async () => {
     await apply('all', selecting({}));
     await until('all', 'Ready', 'Ready');

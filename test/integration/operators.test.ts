@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { objectNames } from '../../operator/api/names.ts';
 import { agentPod } from './agent-pod.ts';
-import { type Bench, openBench } from './support.ts';
+import { type Bench, eventually, openBench } from './support.ts';
 
 describe('operators', () => {
   let bench: Bench;
@@ -45,6 +45,15 @@ describe('operators', () => {
     expect(await operator.stop()).toBe(0);
     expect(Date.now() - begun).toBeLessThan(5_000);
   }, 120_000);
+
+  test('stop in good order on SIGTERM while their caches cannot be filled', async () => {
+    const flags = ['--sidecar-image', 'macp-auth-sidecar:dev'];
+    const operator = bench.operator(flags, await bench.kubeconfigOf('default'));
+    await eventually('the refusal', async () => operator.output().includes('forbidden'));
+    const begun = Date.now();
+    expect(await operator.stop()).toBe(0);
+    expect(Date.now() - begun).toBeLessThan(5_000);
+  });
 
   test('that start with a bad flag say which, and exit with 1', async () => {
     const operator = bench.operator(['--sidecar-image', 'macp-auth-sidecar:dev', '--probe', 'sideways']);

@@ -43,9 +43,13 @@ export interface PolicyCluster {
 
 const log: Log = (line) => process.stderr.write(`${line}\n`);
 
-/** Starts it with the operator in it, as the shipped ServiceAccount with the shipped permissions. `images` are further ones. */
+/**
+ * Starts it with the operator in it, as the shipped ServiceAccount with the shipped permissions. `images` and `flags` are
+ * further ones.
+ */
 export async function startPolicyCluster(
   images: Record<string, readonly string[]> = {},
+  flags: readonly string[] = [],
 ): Promise<PolicyCluster> {
   const controlPlane = await startControlPlane({ log });
   const closers: (() => Promise<unknown>)[] = [() => controlPlane.stop()];
@@ -77,6 +81,7 @@ export async function startPolicyCluster(
       operatorProcess: startOperator({
         kubeconfigPath: operatorKubeconfig,
         logFile: join(dir, 'operator.log'),
+        flags: ['--sidecar-image', sidecarImage, ...flags],
       }),
       install: (options = {}) => installPolicies({ log, kubectl: admin, sidecarImage, ...options }),
       async namespace(prefix, labels = {}) {

@@ -24,7 +24,7 @@ export interface Bench {
   /** Starts an operator for this namespace, as the shipped ServiceAccount with the shipped permissions. */
   operator(flags?: readonly string[], kubeconfigPath?: string): OperatorProcess;
   /** The same for all namespaces, which must not be while tests of others run. */
-  clusterOperator(flags?: readonly string[]): OperatorProcess;
+  clusterOperator(flags?: readonly string[], kubeconfigPath?: string): OperatorProcess;
   /** A kubeconfig of another ServiceAccount in the operator's namespace. */
   kubeconfigOf(serviceAccount: string): Promise<string>;
   /** Applies an issuer with a spec. */
@@ -99,7 +99,7 @@ export async function openBench(prefix: string): Promise<Bench> {
     client,
     kubeconfigOf: (serviceAccount) => serviceAccountKubeconfig(kubectl, dir, serviceAccount),
     operator: (flags, kubeconfigPath) => start([namespace], flags, kubeconfigPath),
-    clusterOperator: (flags) => start(undefined, flags),
+    clusterOperator: (flags, kubeconfigPath) => start(undefined, flags, kubeconfigPath),
     async apply(name, spec = {}) {
       await kubectl.run(
         ['apply', '-f', '-'],

@@ -2,10 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
-import { objectNames } from '../../operator/api/names.ts';
-import type { AuditEvent } from '../controlplane/audit.ts';
+import { createLimiter } from '../../operator/cluster/limiter.ts';
+import { resources } from '../../operator/cluster/resources.ts';
+import { type AuditEvent, followAuditLog } from '../controlplane/audit.ts';
+import { startPolicyCluster } from '../integration/policy-cluster.ts';
 import { type Bench, eventually, openBench, operatorUser } from '../integration/support.ts';
 import { sidecarImage } from '../support/operator.ts';
+import { leadLife } from './life.ts';
 
 interface Rule {
   apiGroups: string[];
@@ -13,92 +16,225 @@ interface Rule {
   verbs: string[];
 }
 
-describe('the shipped permissions', () => {
-  let bench: Bench;
-  const used = new Set<string>();
+interface Permission {
+  verb: string;
+  group: string;
+  /** With its subresource. */
+  resource: string;
+}
 
-  beforeAll(async () => {
-    bench = await openBench('permissions');
-  }, 120_000);
-  afterAll(() => bench?.close(), 60_000);
+const operatorNamespace = 'macp-auth-system';
+/** What lives at a time: an operator's start takes most of a second of a processor. */
+const livesAtATime = 3;
 
-  const granted = async (): Promise<string[]> => {
-    const text = await readFile(join(import.meta.dirname, '../../operator/rbac.yaml'), 'utf8');
-    const role = parseAllDocuments(text)
-      .find((document) => document.get('kind') === 'ClusterRole')
-      ?.toJSON() as { rules: Rule[] };
-    return role.rules
-      .flatMap(({ apiGroups, resources, verbs }) =>
-        apiGroups.flatMap((group) =>
-          resources.flatMap((resource) => verbs.map((verb) => `${verb} ${group}/${resource}`)),
-        ),
-      )
-      .sort();
+const shipped = parseAllDocuments(
+  await readFile(join(import.meta.dirname, '../../operator/rbac.yaml'), 'utf8'),
+)
+  .find((document) => document.get('kind') === 'ClusterRole')
+  ?.toJSON() as { rules: Rule[] };
+
+const granted: Permission[] = shipped.rules.flatMap(({ apiGroups, resources, verbs }) =>
+  apiGroups.flatMap((group) =>
+    resources.flatMap((resource) => verbs.map((verb) => ({ verb, group, resource }))),
+  ),
+);
+
+const sentence = ({ verb, group, resource }: Permission) => `${verb} ${group}/${resource}`;
+
+/** What an audit event tells of as it was asked. */
+const asked = ({ verb, objectRef }: AuditEvent) => {
+  const subresource = objectRef?.subresource ? `/${objectRef.subresource}` : '';
+  return sentence({
+    verb,
+    group: objectRef?.apiGroup ?? '',
+    resource: `${objectRef?.resource}${subresource}`,
+  });
+};
+
+// Creation by apply is audited as the patch that it is, although the verb create is needed too.
+const createdByApply = ['apps/deployments', 'policy/poddisruptionbudgets', '/services'];
+
+/** Whether only an operator for all namespaces asks for it, or only one for some. */
+const isForAll = (one?: Permission) => one?.resource === 'namespaces' && one.verb !== 'get';
+const isForSome = (one?: Permission) => one?.resource === 'namespaces' && one.verb === 'get';
+
+let bench: Bench;
+beforeAll(async () => {
+  bench = await openBench('permissions');
+}, 120_000);
+afterAll(() => bench?.close(), 60_000);
+
+describe('the shipped permissions are exactly those that are used, and nothing is refused,', () => {
+  // Every verb is seen with an answer that is no refusal, in the life of an issuer from its creation to its deletion.
+  const expectUse = (events: AuditEvent[], isUsed: (permission: Permission) => boolean) => {
+    // What RBAC refuses, and policies too.
+    const refused = events.filter(({ responseStatus }) => [403, 422].includes(responseStatus?.code ?? 0));
+    expect(refused.map(asked)).toEqual([]);
+    const allowed = events.filter(
+      // 404 answers a read that is allowed.
+      ({ verb, responseStatus }) =>
+        (responseStatus?.code ?? 500) < 300 || (verb === 'get' && responseStatus?.code === 404),
+    );
+    const used = new Set(allowed.map(asked));
+    for (const resource of createdByApply) if (used.has(`patch ${resource}`)) used.add(`create ${resource}`);
+    expect([...used].sort()).toEqual(granted.filter(isUsed).map(sentence).sort());
+  };
+  const isOperator = ({ user }: AuditEvent) => user.username === operatorUser;
+  const flags = ['--sidecar-image', sidecarImage];
+
+  test('by an operator for some namespaces, which looks at each of these', async () => {
+    const { namespace, client } = bench;
+    const other = `${namespace}-some`;
+    await bench.kubectl.run(['create', 'namespace', other]);
+    const events = followAuditLog(bench.cluster.auditLogPath, isOperator);
+    const trusting = [...flags, '--trusted-namespaces', namespace];
+    const operator = bench.operator([...trusting, '--namespaces', `${namespace},${other}`]);
+    // Servers of an issuer that was deleted a moment ago may serve its keys still, so each life has a name of its own.
+    await leadLife({ client, namespace, name: 'some', other });
+    await operator.stop();
+    expectUse(await events(), (permission) => !isForAll(permission));
+  }, 180_000);
+
+  test('by one for all namespaces, which follows them', async () => {
+    const { namespace, client } = bench;
+    const other = `${namespace}-all`;
+    await bench.kubectl.run(['create', 'namespace', other]);
+    const events = followAuditLog(bench.cluster.auditLogPath, isOperator);
+    const operator = bench.clusterOperator([...flags, '--trusted-namespaces', namespace]);
+    await leadLife({ client, namespace, name: 'all', other });
+    await operator.stop();
+    expectUse(await events(), (permission) => !isForSome(permission));
+  }, 180_000);
+
+  test("by the same under the chart's policies", async () => {
+    const cluster = await startPolicyCluster({}, ['--trusted-namespaces', operatorNamespace]);
+    try {
+      await cluster.install();
+      const other = await cluster.namespace('agents');
+      await leadLife({ client: cluster.client, namespace: operatorNamespace, name: 'life', other });
+      await cluster.operatorProcess.stop();
+      const events = await cluster.controlPlane.readAudit(isOperator);
+      expectUse(events, (permission) => !isForSome(permission));
+    } finally {
+      await cluster.close();
+    }
+  }, 240_000);
+});
+
+// Up to the first refusal a life with all permissions but one is that with all of them.
+describe('without one of the permissions it is asked for and refused:', () => {
+  const label = 'macp-auth-permissions-test';
+  const outcomes = new Map<Permission | undefined, Promise<AuditEvent[]>>();
+
+  const nameOf = (missing: Permission | undefined) =>
+    missing ? `no-${missing.verb}-${missing.resource.replace('/', '-')}` : 'no-lack-of-any';
+  const namespaceOf = (missing: Permission | undefined) => `${bench.namespace}-${nameOf(missing)}`;
+  const userOf = (missing: Permission | undefined) =>
+    `system:serviceaccount:${operatorNamespace}:${nameOf(missing)}`;
+
+  /** A namespace and an operator's ServiceAccount, with a role that lacks one permission. */
+  const objectsFor = (missing: Permission | undefined): object[] => {
+    const name = nameOf(missing);
+    const namespace = namespaceOf(missing);
+    const rbac = 'rbac.authorization.k8s.io';
+    const labels = { [label]: bench.namespace };
+    const rules = granted
+      .filter((permission) => permission !== missing)
+      .map(({ group, resource, verb }) => ({ apiGroups: [group], resources: [resource], verbs: [verb] }));
+    return [
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } },
+      { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name, namespace: operatorNamespace, labels } },
+      { apiVersion: `${rbac}/v1`, kind: 'ClusterRole', metadata: { name, labels }, rules },
+      {
+        apiVersion: `${rbac}/v1`,
+        ...(isForAll(missing)
+          ? { kind: 'ClusterRoleBinding', metadata: { name, labels } }
+          : { kind: 'RoleBinding', metadata: { name, namespace, labels } }),
+        roleRef: { apiGroup: rbac, kind: 'ClusterRole', name },
+        subjects: [{ kind: 'ServiceAccount', name, namespace: operatorNamespace }],
+      },
+    ];
   };
 
-  // Every verb is seen with an answer that is no refusal, in the life of an issuer from its creation to its deletion:
-  // once with an operator for some namespaces, which gets these, and once with one for all, which follows them.
-  test.each(['some', 'all'])(
-    'are exactly those that are used; for %s namespaces none is missing',
-    async (which) => {
-      const begun = new Date().toISOString();
-      const { namespace } = bench;
-      const other = `${namespace}-${which}`;
-      await bench.kubectl.run(['create', 'namespace', other]);
-      const flags = ['--sidecar-image', sidecarImage, '--trusted-namespaces', namespace];
-      const operator =
-        which === 'all'
-          ? bench.clusterOperator(flags)
-          : bench.operator([...flags, '--namespaces', `${namespace},${other}`]);
-      const key = 'kubernetes.io/metadata.name';
-      const agents = { namespaceSelector: { matchLabels: { [key]: other } } };
-      const spec = { deletionPolicy: 'Delete', server: { replicas: 1 }, agents };
-      await bench.apply('life', spec);
-      expect((await bench.ready('life')).status?.namespaces).toBe(2);
-      const { server, agentSecret } = objectNames({ namespace, name: 'life' });
-      // A create is seen when server-side apply makes what is not there: the API server asks for both verbs.
-      const edit = (kind: string, name: string, patch: object) =>
-        bench.kubectl.run([
-          'patch',
-          kind,
-          name,
-          '-n',
-          namespace,
-          '--type=merge',
-          '-p',
-          JSON.stringify(patch),
-        ]);
-      await edit('configmap', server, { data: { 'jwks.json': '{}' } });
-      await edit('secret', agentSecret, { data: { 'keys.json': 'e30=' } });
-      await bench.apply('life', { ...spec, ttl: { max: '3h' } });
-      await eventually(
-        'the longer TTL',
-        async () => (await bench.agentFiles('life')).settings.maxTTLSeconds === 10_800,
-      );
-      await bench.kubectl.run(['delete', 'mai', 'life', '-n', namespace, '--timeout=20s']);
-      await operator.stop();
+  /** The refusals in a life with all permissions but one; it ends with the first. */
+  async function refusals(missing: Permission | undefined): Promise<AuditEvent[]> {
+    const { client, kubectl } = bench;
+    const namespace = namespaceOf(missing);
+    const user = userOf(missing);
+    const kubeconfig = await bench.kubeconfigOf(nameOf(missing));
+    // The API server follows roles as others do: until it knows this one it refuses everything.
+    const [first, second] = granted as [Permission, Permission];
+    const { verb, resource, group } = missing === first ? second : first;
+    const ask = ['auth', 'can-i', verb, `${resource}.${group}`, '--as', user, '-n', namespace];
+    await eventually('the role in force', () => kubectl.run(ask));
 
-      const events = await bench.cluster.readAudit(
-        ({ user, requestReceivedTimestamp }) =>
-          user.username === operatorUser && requestReceivedTimestamp >= begun,
-      );
-      const named = ({ verb, objectRef }: AuditEvent) => {
-        const subresource = objectRef?.subresource ? `/${objectRef.subresource}` : '';
-        return `${verb} ${objectRef?.apiGroup ?? ''}/${objectRef?.resource}${subresource}`;
-      };
-      // Without any one of the rules something is refused here.
-      expect(events.filter(({ responseStatus }) => responseStatus?.code === 403).map(named)).toEqual([]);
-      const allowed = events.filter(
-        // 404 answers a read that is allowed.
-        ({ verb, responseStatus }) =>
-          (responseStatus?.code ?? 500) < 300 || (verb === 'get' && responseStatus?.code === 404),
-      );
-      for (const event of allowed) used.add(named(event));
-      // Creation by apply is audited as the patch that it is, although the verb create is needed too.
-      const byApply = ['apps/deployments', 'policy/poddisruptionbudgets', '/services'];
-      for (const resource of byApply) if (used.has(`patch ${resource}`)) used.add(`create ${resource}`);
-      if (which === 'all') expect([...used].sort()).toEqual(await granted());
+    const refused: AuditEvent[] = [];
+    const next = followAuditLog(
+      bench.cluster.auditLogPath,
+      (event) => event.user.username === user && event.responseStatus?.code === 403,
+    );
+    const isRefused = async () => refused.push(...(await next())) > 0;
+    const flags = ['--sidecar-image', sidecarImage];
+    const operator = isForAll(missing)
+      ? bench.clusterOperator(flags, kubeconfig)
+      : bench.operator([...flags, '--namespaces', namespace], kubeconfig);
+    try {
+      await leadLife({ client, namespace, name: 'life', isOver: isRefused });
+    } finally {
+      await operator.stop();
+    }
+    await isRefused();
+    // At once, or its servers would keep the machine busy.
+    if (await client.find(resources.issuers, namespace, 'life'))
+      await client.mergePatch(resources.issuers, namespace, 'life', { metadata: { finalizers: null } });
+    await kubectl.run(['delete', 'namespace', namespace, '--wait=false']);
+    return refused;
+  }
+
+  beforeAll(async () => {
+    const cases = [undefined, ...granted];
+    const items = cases.flatMap(objectsFor);
+    await bench.kubectl.run(['create', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
+    const begin = (missing: Permission | undefined, run: () => Promise<AuditEvent[]>) => {
+      const outcome = run();
+      // It is for the test of this permission to fail.
+      outcome.catch(() => {});
+      outcomes.set(missing, outcome);
+      return outcome.catch(() => {});
+    };
+    // These work in the namespaces of all others too.
+    for (const missing of cases.filter(isForAll)) await begin(missing, () => refusals(missing));
+    const limit = createLimiter(livesAtATime);
+    for (const missing of cases.filter((one) => !isForAll(one)))
+      begin(missing, () => limit(() => refusals(missing)));
+  }, 120_000);
+  afterAll(async () => {
+    await Promise.allSettled(outcomes.values());
+    const kinds = 'clusterroles,clusterrolebindings,serviceaccounts';
+    await bench.kubectl.run([
+      ...['delete', kinds, '-n', operatorNamespace, '-l', `${label}=${bench.namespace}`],
+    ]);
+  }, 240_000);
+
+  test('nothing is, where none of them is missing', async () => {
+    expect((await outcomes.get(undefined))?.map(asked)).toEqual([]);
+  }, 240_000);
+
+  test.each(granted.map((permission) => [sentence(permission), permission] as const))(
+    '%s',
+    async (_, missing) => {
+      const refused = (await outcomes.get(missing)) ?? [];
+      const { verb, group, resource } = missing;
+      const byApply = verb === 'create' && createdByApply.includes(`${group}/${resource}`);
+      const seen = byApply ? { ...missing, verb: 'patch' } : missing;
+      expect([...new Set(refused.map(asked))]).toEqual([sentence(seen)]);
+      // It is the role that refuses, and not a policy or a namespace that is going.
+      for (const { responseStatus } of refused) {
+        expect(responseStatus?.message).toContain(
+          `User "${userOf(missing)}" cannot ${verb} resource "${resource}" in API group "${group}"`,
+        );
+      }
     },
-    180_000,
+    240_000,
   );
 });

@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { NameConflict, Superseded } from '../../../operator/api/errors.ts';
 import { annotations, finalizer, labels, type MacpAuthIssuer } from '../../../operator/api/names.ts';
 import { type Answers, applyChild, applyDerived } from '../../../operator/apply/children.ts';
 import { addFinalizer, cleanUpAfter, finalize, leaveNamespace } from '../../../operator/apply/finalize.ts';
 import { settleKeyring } from '../../../operator/apply/keyring.ts';
 import { agentSecret as secretFor } from '../../../operator/build/files.ts';
-import { isOurs, revisionOf } from '../../../operator/build/metadata.ts';
+import { generationOf, isOurs, revisionOf } from '../../../operator/build/metadata.ts';
 import { serverService } from '../../../operator/build/server.ts';
 import { type KubeObject, type Resource, resources } from '../../../operator/cluster/resources.ts';
 import { noChildren } from '../../../operator/observe/world.ts';
@@ -161,9 +162,70 @@ describe('an object that derives from the keyring', () => {
       const before = writes().length;
       expect(await write(narrow, stored())).toBeUndefined();
       expect(writes()).toHaveLength(before);
-      // What no file tells of is noted all the same, or an operator in between could write what it knows.
-      const next = await write(bySpec(5, '1h'), stored());
-      expect(next).toMatchObject({ created: false, filesChanged: false });
+    });
+
+    const current = (generation: number, max: string, at: number, status: 'True' | 'False' = 'True') => {
+      const reason = status === 'True' ? 'AllNamespacesCurrent' : 'NamespaceWriteFailed';
+      const condition = { type: 'Distributed', status, reason, message: '', lastTransitionTime: '' };
+      return issuerOf(
+        { ttl: { default: '5m', max } },
+        { conditions: [{ ...condition, observedGeneration: at }] },
+        { generation, uid: 'issuer-uid' },
+      );
+    };
+
+    test('stays as it is through specs that change no file, each of which was acted on', async () => {
+      await write(narrow);
+      const before = writes().length;
+      for (const generation of [5, 6, 7]) {
+        const next = current(generation, '1h', generation - 1);
+        api.put(paths.issuer, next);
+        expect(await write(next, stored())).toBeUndefined();
+        expect(writes()).toHaveLength(before);
+      }
+      expect(generationOf(stored(), 'issuer-uid')).toBe(4);
+      await expect(write(wide, stored())).rejects.toBeInstanceOf(Superseded);
+      // A spec with other files, and one that was not acted on in between, are noted.
+      const other = current(8, '2h', 7);
+      api.put(paths.issuer, other);
+      expect(await write(other, stored())).toMatchObject({ filesChanged: true });
+      expect(generationOf(stored(), 'issuer-uid')).toBe(8);
+    });
+
+    test.each([
+      ['nothing tells that all was current', bySpec(5, '1h')],
+      ['not all was current for the spec before', current(5, '1h', 4, 'False')],
+      ['a spec lies between that was not acted on', current(6, '1h', 4)],
+    ])('names the spec, although no file changes, where %s', async (_, next) => {
+      await write(narrow);
+      // Otherwise an operator in between could write what it knows.
+      expect(await write(next, stored())).toMatchObject({ created: false, filesChanged: false });
+      expect(generationOf(stored(), 'issuer-uid')).toBe(next.metadata.generation);
+    });
+
+    test('is given older files by nobody who lags, whichever specs there were and were acted on', async () => {
+      const edit = fc.record({ max: fc.constantFrom('1h', '2h'), actedOn: fc.boolean() });
+      await fc.assert(
+        fc.asyncProperty(fc.array(edit, { minLength: 2, maxLength: 8 }), async (edits) => {
+          api.objects.clear();
+          let acted = 0;
+          const specs: MacpAuthIssuer[] = [];
+          for (const [i, { max, actedOn }] of [...edits, { max: '1h', actedOn: true }].entries()) {
+            const spec = acted === 0 ? bySpec(i + 1, max) : current(i + 1, max, acted);
+            api.put(paths.issuer, spec);
+            specs.push(spec);
+            if (!actedOn) continue;
+            await write(spec, api.objects.get(paths.agentSecret));
+            acted = i + 1;
+          }
+          const { data } = stored();
+          for (const spec of specs) {
+            await write(spec, stored()).catch((error) => expect(error).toBeInstanceOf(Superseded));
+            expect(stored().data).toEqual(data);
+          }
+        }),
+        { numRuns: 40 },
+      );
     });
 
     test.each([
