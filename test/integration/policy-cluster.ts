@@ -43,6 +43,9 @@ export interface PolicyCluster {
 
 const log: Log = (line) => process.stderr.write(`${line}\n`);
 
+/** The namespace of the operator, whose issuers may have agents in others. */
+export const operatorNamespace = 'macp-auth-system';
+
 /** Starts it with the operator in it, as the shipped ServiceAccount with the shipped permissions. `images` are further ones. */
 export async function startPolicyCluster(
   images: Record<string, readonly string[]> = {},
@@ -77,6 +80,7 @@ export async function startPolicyCluster(
       operatorProcess: startOperator({
         kubeconfigPath: operatorKubeconfig,
         logFile: join(dir, 'operator.log'),
+        env: { POD_NAMESPACE: operatorNamespace },
       }),
       install: (options = {}) => installPolicies({ log, kubectl: admin, sidecarImage, ...options }),
       async namespace(prefix, labels = {}) {
