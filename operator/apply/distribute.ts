@@ -15,6 +15,7 @@ import { type KubeObject, resources } from '../cluster/resources.ts';
 import type { Children } from '../observe/world.ts';
 import { isSigning, type Keyring } from '../plan/keyring.ts';
 import type { Selection } from '../plan/selection.ts';
+import { abbreviated } from '../plan/servers.ts';
 import type { Judgement } from '../status/conditions.ts';
 import { type Answers, applyDerived, type Written } from './children.ts';
 import type { KeyringOutcome } from './keyring.ts';
@@ -85,8 +86,7 @@ export async function distribute(request: DistributeRequest): Promise<Distributi
     await takeAwayWhileHeld(request);
     if (publishing) return publishing;
     await touch(request, own, [published]);
-    const message = 'waits for the keyring; what was distributed stays';
-    return { judgement: { type, reason: 'KeyringNotReady', message }, failures: [] };
+    return { judgement: { type, reason: 'KeyringNotReady', message: waiting(request) }, failures: [] };
   }
   if (publishing && !isPublished(keyring, request.children.configMap)) {
     await takeAway(request, keyring);
@@ -121,6 +121,15 @@ export async function distribute(request: DistributeRequest): Promise<Distributi
   const distribution = judged(issuer, 1 + keyring.namespaces.length - gone, problems);
   if (!publishing) return distribution;
   return { ...distribution, ...publishing, failures: [...publishing.failures, ...distribution.failures] };
+}
+
+// Who is given keys is noted in the keyring first: until that can be done nobody is, not even with those of others.
+function waiting({ issuer, agentSecrets, selection }: DistributeRequest): string {
+  const all = [issuer.metadata.namespace, ...selection.selected];
+  const lacking = all.filter((namespace) => !agentSecrets.has(namespace));
+  const message = 'waits for the keyring; what was distributed stays';
+  if (lacking.length === 0) return message;
+  return `${message}. Only then comes Secret ${objectNames(issuer.metadata).agentSecret} to ${abbreviated(lacking)}`;
 }
 
 // Whether verifiers can know every key that sidecars are to have.

@@ -92,7 +92,6 @@ export const isExposed = ({ deselected }: Keyring, kid: string): boolean =>
 
 /** Forgets the namespaces all of whose keys every healthy verifier refuses. */
 export function withoutHarmless(keyring: Keyring, now: number): Keyring {
-  if (keyring.deselected.length === 0) return keyring;
   const isAccepted = (kid: string) =>
     keyring.keys.some((key) => key.kid === kid) ||
     keyring.revoked.some((key) => key.kid === kid && key.safeAt > now);

@@ -50,7 +50,7 @@ export interface Deselection {
 
 /** All keys of an issuer: the one source of truth, from whose persisted version everything else derives. */
 export interface Keyring {
-  /** Goes up by one with each change of what derives from it. */
+  /** Goes up by one with each change of what derives from it, from the second of the keyring's making on. */
   revision: number;
   keys: KeyringKey[];
   /** The kids that once were published and no longer are, the newest of them. */

@@ -36,13 +36,15 @@ const expressionsOf = ({ matchLabels = {}, matchExpressions = [] }: NamespaceSel
   ...matchExpressions,
 ];
 
-function holds({ key, operator, values = [] }: Expression, labels: NamespaceView['labels']): boolean {
+function holds({ key, operator, values }: Expression, labels: NamespaceView['labels']): boolean {
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+  // A label that is absent has none of them.
+  const isListed = new Set<string | undefined>(values).has(value);
   switch (operator) {
     case 'In':
-      return value !== undefined && values.includes(value);
+      return isListed;
     case 'NotIn':
-      return value === undefined || !values.includes(value);
+      return !isListed;
     case 'Exists':
       return value !== undefined;
     case 'DoesNotExist':

@@ -341,6 +341,54 @@ describe('keys in other namespaces', () => {
     await kubectl.run(['delete', 'mai', 'gold', '-n', 'platform', '--timeout=20s']);
   }, 120_000);
 
+  test('of an issuer that was deleted and created again reach the pods that ran all the while', async () => {
+    await namespace('mauve-1', { team: 'mauve' });
+    const mauve = (max: string) => ({
+      ...inTeam('mauve'),
+      ttl: { default: '1s', max },
+      deletionPolicy: 'Delete',
+    });
+    await apply('mauve', mauve('1s'));
+    await until('mauve', 'Ready', 'Ready');
+    // Each longer lifetime is recorded in the keyring, so that the pod has more than its first revision.
+    for (const seconds of [2, 3, 4]) {
+      await apply('mauve', mauve(`${seconds}s`));
+      await eventually(
+        'the setting',
+        async () => file(await secretIn('mauve', 'mauve-1'), 'settings.json').maxTTLSeconds === seconds,
+      );
+    }
+    const bench = { namespace: 'mauve-1', kubectl, client };
+    const url = await agentPod(bench, 'mauve', 'agent', 'platform.mauve');
+    const body = JSON.stringify({ sender: 'agent://mauve' });
+    const headers = { 'content-type': 'application/json' };
+    const minted = async () => {
+      const { token } = (await (await fetch(url, { method: 'POST', headers, body })).json()) as {
+        token: string;
+      };
+      return JSON.parse(Buffer.from(token.split('.')[0] as string, 'base64url').toString()).kid as string;
+    };
+    const before = (await issuer('mauve')).status?.activeKeyID;
+    expect(await minted()).toBe(before);
+    const podBefore = await client.get(resources.pods, 'mauve-1', 'agent');
+
+    await kubectl.run(['delete', 'mai', 'mauve', '-n', 'platform', '--timeout=20s']);
+    expect(await holders('mauve')).toEqual([]);
+    await apply('mauve', mauve('1s'));
+    await until('mauve', 'Ready', 'Ready');
+    const now = (await issuer('mauve')).status?.activeKeyID as string;
+    expect(now).not.toBe(before);
+    await eventually('a token of the new key', async () => (await minted()) === now);
+    const configMap = await client.get(resources.configMaps, 'platform', 'macp-auth-mauve');
+    const { keys } = JSON.parse((configMap.data as Record<string, string>)['jwks.json'] as string);
+    expect(keys.map(({ kid }: { kid: string }) => kid)).toContain(now);
+    const { metadata, status } = await client.get(resources.pods, 'mauve-1', 'agent');
+    expect(metadata.uid).toBe(podBefore.metadata.uid);
+    const { initContainerStatuses } = status as { initContainerStatuses: { restartCount: number }[] };
+    expect(initContainerStatuses.map(({ restartCount }) => restartCount)).toEqual([0]);
+    await kubectl.run(['delete', 'mai', 'mauve', '-n', 'platform', '--timeout=20s']);
+  }, 120_000);
+
   describe('of a deselected namespace', () => {
     const rotates = async (name: string, active: string) => {
       const committed = await eventually('a rotation', async () => {

@@ -43,13 +43,12 @@ export interface PolicyCluster {
 
 const log: Log = (line) => process.stderr.write(`${line}\n`);
 
-/**
- * Starts it with the operator in it, as the shipped ServiceAccount with the shipped permissions. `images` and `flags` are
- * further ones.
- */
+/** The namespace of the operator, whose issuers may have agents in others. */
+export const operatorNamespace = 'macp-auth-system';
+
+/** Starts it with the operator in it, as the shipped ServiceAccount with the shipped permissions. `images` are further ones. */
 export async function startPolicyCluster(
   images: Record<string, readonly string[]> = {},
-  flags: readonly string[] = [],
 ): Promise<PolicyCluster> {
   const controlPlane = await startControlPlane({ log });
   const closers: (() => Promise<unknown>)[] = [() => controlPlane.stop()];
@@ -81,7 +80,7 @@ export async function startPolicyCluster(
       operatorProcess: startOperator({
         kubeconfigPath: operatorKubeconfig,
         logFile: join(dir, 'operator.log'),
-        flags: ['--sidecar-image', sidecarImage, ...flags],
+        env: { POD_NAMESPACE: operatorNamespace },
       }),
       install: (options = {}) => installPolicies({ log, kubectl: admin, sidecarImage, ...options }),
       async namespace(prefix, labels = {}) {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type MacpAuthIssuer, objectNames } from '../../operator/api/names.ts';
 import { resources } from '../../operator/cluster/resources.ts';
-import { type PolicyCluster, startPolicyCluster } from './policy-cluster.ts';
+import { operatorNamespace, type PolicyCluster, startPolicyCluster } from './policy-cluster.ts';
 import { eventually, operatorUser } from './support.ts';
 import { agentPod, create, mintedToken, type Pod } from './workloads.ts';
 
@@ -81,6 +81,120 @@ async function expectNothingRefused(users: string[]): Promise<void> {
   expect(refused.map(({ verb, requestURI }) => `${verb} ${requestURI}`)).toEqual([]);
   expect(cluster.operatorProcess.output()).not.toContain('denied request');
 }
+
+describe('an issuer with agents in other namespaces', () => {
+  const times = { interval: '10m', verifierCacheTTL: '1s', propagation: '1s', clockSkew: '1s', grace: '5m' };
+  const spec = (team: string) => ({
+    server: { replicas: 1 },
+    ttl: { default: '1s', max: '1s' },
+    rotation: times,
+    agents: { namespaceSelector: { matchLabels: { team } } },
+  });
+  const issuer = (name: string) =>
+    cluster.client.get<MacpAuthIssuer>(resources.issuers, operatorNamespace, name);
+  const begin = async (name: string, more: object) => {
+    await cluster.issuer(operatorNamespace, name, { ...spec(name), ...more });
+    await cluster.ready(operatorNamespace, name);
+    return (await issuer(name)).status?.activeKeyID as string;
+  };
+  const end = (name: string) =>
+    cluster.tenant.run(['delete', 'mai', name, '-n', operatorNamespace, '--timeout=60s']);
+  const namesOf = (name: string) => objectNames({ namespace: operatorNamespace, name });
+  const keyringOf = (name: string) =>
+    cluster.client.find(resources.secrets, operatorNamespace, namesOf(name).keyring);
+  const holders = async (name: string) => {
+    const { items } = await cluster.client.list(resources.secrets, undefined, {});
+    return items
+      .filter(({ metadata }) => metadata.name === namesOf(name).agentSecret)
+      .map(({ metadata }) => metadata.namespace)
+      .toSorted();
+  };
+  const heldBy = (name: string, ...namespaces: string[]) =>
+    eventually(`Secrets in ${namespaces.join(', ')}`, async () => {
+      const found = await holders(name);
+      if (JSON.stringify(found) === JSON.stringify(namespaces.toSorted())) return true;
+      throw new Error(found.join(', '));
+    });
+  const condition = async (name: string, type: string) =>
+    (await issuer(name)).status?.conditions?.find((one) => one.type === type);
+
+  test('gives keys, takes them away, replaces them and goes, and nothing is refused', async () => {
+    const [first, second, third] = await Promise.all(
+      ['far-1', 'far-2', 'far-3'].map((name) => cluster.namespace(name, { team: 'wide' })),
+    );
+    if (!first || !second || !third) throw new Error('no namespaces');
+    const active = await begin('wide', { deletionPolicy: 'Delete' });
+    await heldBy('wide', operatorNamespace, first, second, third);
+    const agent = await create<Pod>(cluster, agentPod(first, `${operatorNamespace}.wide`, 'agent'));
+    await mintedToken(cluster, agent);
+
+    await cluster.tenant.run(['delete', 'namespace', third, '--timeout=60s']);
+    await eventually('3 of 3', async () =>
+      (await condition('wide', 'Distributed'))?.message.includes('in 3 of 3 namespaces'),
+    );
+    await cluster.tenant.run(['label', 'namespace', second, 'team-']);
+    await heldBy('wide', operatorNamespace, first);
+    const next = await eventually('another key', async () => {
+      const { status } = await issuer('wide');
+      return status?.activeKeyID !== active && status?.activeKeyID;
+    });
+    await eventually('it alone in the other namespace, and the touch of the pod', async () => {
+      const secret = await cluster.client.get(resources.secrets, first, namesOf('wide').agentSecret);
+      const text = (secret.data as Record<string, string>)['keys.json'] as string;
+      const { keys } = JSON.parse(Buffer.from(text, 'base64').toString());
+      const pod = await cluster.client.get(resources.pods, first, 'agent');
+      return (
+        keys.length === 1 && keys[0].kid === next && pod.metadata.annotations?.[`${group}/files-version`]
+      );
+    });
+    await cluster.tenant.run(['label', 'namespace', second, 'team=wide']);
+    await heldBy('wide', operatorNamespace, first, second);
+
+    await end('wide');
+    await heldBy('wide');
+    expect(await keyringOf('wide')).toBeUndefined();
+    await expectNothingRefused([operatorUser]);
+  }, 180_000);
+
+  test('leaves its keyring, or what it can be rebuilt from, to the next of its name', async () => {
+    // As shipped: an administrator of the cluster may change a keyring.
+    await cluster.install();
+    const far = await cluster.namespace('far', { team: 'kept' });
+    const active = await begin('kept', { deletionPolicy: 'Retain' });
+    await heldBy('kept', operatorNamespace, far);
+    await end('kept');
+    await heldBy('kept');
+    expect(await keyringOf('kept')).toBeDefined();
+    expect(await begin('kept', { deletionPolicy: 'Retain' })).toBe(active);
+    await heldBy('kept', operatorNamespace, far);
+
+    const { keyring, agentSecret } = namesOf('kept');
+    const secret = ['secret', keyring, '-n', operatorNamespace];
+    const broken = JSON.stringify({ data: { 'keyring.json': 'e30=' } });
+    await eventually('the exemption', () =>
+      cluster.admin.run(['patch', ...secret, '--type=merge', '-p', broken]).then(() => true),
+    );
+    await eventually(
+      'KeyringUnreadable',
+      async () => (await condition('kept', 'KeyringReady'))?.reason === 'KeyringUnreadable',
+    );
+    await end('kept');
+    await heldBy('kept', operatorNamespace);
+    const retained = await cluster.client.get(resources.secrets, operatorNamespace, agentSecret);
+    expect(retained.metadata.annotations).toMatchObject({ [`${group}/retained`]: 'true' });
+
+    // The keyring is written anew, from the agent Secret.
+    await cluster.admin.run(['delete', ...secret]);
+    expect(await begin('kept', { deletionPolicy: 'Retain' })).toBe(active);
+    await heldBy('kept', operatorNamespace, far);
+    // Gone right before its issuer, it is rebuilt all the same, and stays.
+    await cluster.admin.run(['delete', ...secret]);
+    await end('kept');
+    await heldBy('kept');
+    expect(await keyringOf('kept')).toBeDefined();
+    await expectNothingRefused([operatorUser]);
+  }, 180_000);
+});
 
 test('what others add to the server is mended, or left, and holds up no write of the operator', async () => {
   await cluster.issuer(namespace, 'mended');

@@ -5,7 +5,7 @@ import { parseAllDocuments } from 'yaml';
 import { createLimiter } from '../../operator/cluster/limiter.ts';
 import { resources } from '../../operator/cluster/resources.ts';
 import { type AuditEvent, followAuditLog } from '../controlplane/audit.ts';
-import { startPolicyCluster } from '../integration/policy-cluster.ts';
+import { operatorNamespace, startPolicyCluster } from '../integration/policy-cluster.ts';
 import { type Bench, eventually, openBench, operatorUser } from '../integration/support.ts';
 import { sidecarImage } from '../support/operator.ts';
 import { leadLife } from './life.ts';
@@ -23,7 +23,6 @@ interface Permission {
   resource: string;
 }
 
-const operatorNamespace = 'macp-auth-system';
 /** What lives at a time: an operator's start takes most of a second of a processor. */
 const livesAtATime = 3;
 
@@ -107,7 +106,7 @@ describe('the shipped permissions are exactly those that are used, and nothing i
   }, 180_000);
 
   test("by the same under the chart's policies", async () => {
-    const cluster = await startPolicyCluster({}, ['--trusted-namespaces', operatorNamespace]);
+    const cluster = await startPolicyCluster();
     try {
       await cluster.install();
       const other = await cluster.namespace('agents');

@@ -15,6 +15,7 @@ import { activeKey, type Keyring, publicKeys } from '../../../operator/plan/keyr
 import { FakeApiServer, failure } from './api-server.ts';
 import {
   defaultSpec,
+  firstRevision,
   issuerOf,
   keyringOf,
   minute,
@@ -383,7 +384,10 @@ describe('the keyring Secret', () => {
     api.put(paths.issuer, issuer);
     const outcome = await settle();
     expect(writes()).toEqual(['POST /api/v1/namespaces/team/secrets']);
-    expect(outcome).toMatchObject({ judgement: { reason: 'KeyringComplete' }, keyring: { revision: 1 } });
+    expect(outcome).toMatchObject({
+      judgement: { reason: 'KeyringComplete' },
+      keyring: { revision: firstRevision(t0) },
+    });
     expect(outcome.events.map(({ reason }) => reason)).toEqual(['KeyringCreated']);
     expect(outcome.publish?.keys).toEqual(publicKeys(outcome.keyring as Keyring));
     const said = JSON.stringify([outcome.judgement, outcome.events, outcome.publish]);

@@ -117,6 +117,9 @@ export function publishedOnly(overrides: Partial<KeyringKey> = {}): KeyringKey {
   return key;
 }
 
+/** The first revision of a keyring that is made at an instant. */
+export const firstRevision = (now: number): number => Math.floor(now / second) + 1;
+
 /** A keyring as the planner writes it: an active key and two spares. */
 export const keyringOf = (overrides: Partial<Keyring> = {}): Keyring => ({
   revision: 5,

@@ -157,6 +157,35 @@ describe('the Secret of a deselected namespace goes', () => {
   });
 });
 
+describe('while the keyring is held', () => {
+  const waits = 'waits for the keyring; what was distributed stays';
+  const told = async (selected: string[], has: readonly string[]) => {
+    const agentSecrets = inCache(...has.map((namespace) => secretIn(namespace)));
+    const selection = { selected, unselected: [], unknown: [] };
+    const { judgement } = await run(holding(keyring), { selection, agentSecrets });
+    expect(judgement.reason).toBe('KeyringNotReady');
+    expect(severityOf(judgement)).toBe('wait');
+    return judgement.message;
+  };
+
+  test('a namespace that is selected, again or for the first time, gets no Secret, and is told of', async () => {
+    expect(await told(['a', 'b', 'c'], ['team', 'b'])).toBe(
+      `${waits}. Only then comes Secret macp-auth.team.demo to a, c`,
+    );
+    expect(api.calls('POST', 'PATCH', 'PUT')).toEqual([]);
+  });
+
+  test('so is its own namespace, and not all of many', async () => {
+    expect(await told(['a', 'b', 'c', 'd'], [])).toBe(
+      `${waits}. Only then comes Secret macp-auth.team.demo to team, a, b and 2 more`,
+    );
+  });
+
+  test('nothing more is told where all have theirs', async () => {
+    expect(await told(['a', 'b'], ['team', 'a', 'b'])).toBe(waits);
+  });
+});
+
 describe('pods are made to look', () => {
   const older = keyringOf({ revision: 4, namespaces: ['a'] });
   const podAt = (namespace: string, name: string) => `/api/v1/namespaces/${namespace}/pods/${name}`;

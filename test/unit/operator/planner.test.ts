@@ -7,6 +7,7 @@ import {
   absent,
   active,
   day,
+  firstRevision,
   frozen,
   held,
   hour,
@@ -43,7 +44,7 @@ describe('a keyring is created only where nothing tells of keys', () => {
       action: 'write',
       change: 'KeyringCreated',
       before: {
-        revision: 0,
+        revision: t0 / second,
         keys: [],
         removedKeyIDs: [],
         revoked: [],
@@ -54,7 +55,11 @@ describe('a keyring is created only where nothing tells of keys', () => {
       rotation: { reason: 'NotDue' },
       wakeAt: t0 + minute,
     });
-    expect(keyring).toMatchObject({ revision: 1, removedKeyIDs: [], handledRotateNow: 'from the start' });
+    expect(keyring).toMatchObject({
+      revision: firstRevision(t0),
+      removedKeyIDs: [],
+      handledRotateNow: 'from the start',
+    });
     expect(keyring.keys.map((key) => stateOf(keyring, key, t0))).toEqual(['Active', 'Next', 'Next']);
     expect(keyring.keys[0]).toMatchObject({
       createdAt: t0,
@@ -69,6 +74,25 @@ describe('a keyring is created only where nothing tells of keys', () => {
       [undefined, undefined, undefined],
       [undefined, undefined, undefined],
     ]);
+  });
+
+  test('its revisions are above those of an earlier keyring of which nothing tells any more', () => {
+    const begin = (now: number) =>
+      plannedKeyring({ policy: policyOf(), observed: absent, traces: noTraces, now }).keyring;
+    const written = (keyring: Keyring, now: number) =>
+      plannedKeyring({
+        policy: policyOf({ maxTTLMs: 2 * hour + (now - t0) }),
+        observed: present(keyring),
+        traces: tracesOf(keyring),
+        now,
+      }).keyring;
+    const made = begin(t0 + 999);
+    expect(made.revision).toBe(firstRevision(t0));
+    // Once a second is the most that it may change on average.
+    const seconds = [1, 2, 3, 4].map((one) => t0 + one * second);
+    const earlier = seconds.reduce(written, made);
+    expect(earlier.revision).toBe(made.revision + 4);
+    expect(begin(t0 + 5 * second).revision).toBeGreaterThan(earlier.revision);
   });
 
   const lost = keyringOf();
@@ -143,8 +167,17 @@ describe('a lost keyring is rebuilt from what agents hold', () => {
     });
   });
 
-  test('its revision is above every trace', () => {
-    expect(rebuilt.keyring.revision).toBe(8);
+  test.each([
+    ['every trace, with a clock that is behind', firstRevision(now) + 7, firstRevision(now) + 8],
+    ['the second of its making, of which no trace may tell', 7, firstRevision(now)],
+  ])('its revision is above %s', (_, revision, expected) => {
+    const { keyring } = plannedKeyring({
+      policy: policyOf(),
+      observed: absent,
+      traces: { ...traces, revision },
+      now,
+    });
+    expect(keyring.revision).toBe(expected);
   });
 
   test('all published keys stay published, and two new spares come', () => {
@@ -192,7 +225,7 @@ describe('a lost keyring is rebuilt from what agents hold', () => {
       traces: { ...noTraces, distributed: traces.distributed },
       now,
     });
-    expect([signingKid(keyring), keyring.revision]).toEqual([first?.kid, 1]);
+    expect([signingKid(keyring), keyring.revision]).toEqual([first?.kid, firstRevision(now)]);
   });
 });
 
@@ -243,7 +276,7 @@ describe('only a new value of rotateNow is consent', () => {
     });
     expect(kids(keyring)).toEqual(expect.arrayContaining(kids(lost)));
     expect(kids(lost)).not.toContain(signingKid(keyring));
-    expect(keyring).toMatchObject({ revision: lost.revision + 1, handledRotateNow: 'b' });
+    expect(keyring).toMatchObject({ revision: firstRevision(t0), handledRotateNow: 'b' });
     expect(spareKeys(keyring)).toHaveLength(spareCount);
   });
 

@@ -90,6 +90,8 @@ describe('a selector', () => {
           { key, operator: 'In', values: ['b', 'c'] },
           { key, operator: 'NotIn', values: ['d'] },
           { key: 'team', operator: 'In', values: ['y'] },
+          // The API server takes no such one.
+          { key, operator: 'In' },
         ],
       }),
     ).toEqual(['a', 'b', 'c']);
