@@ -82,6 +82,8 @@ function handWritten(change: (pod: Pod, sidecar: Container) => void): Pod {
   return pod;
 }
 
+const asInjected = () => handWritten(() => {});
+
 const env = (sidecar: Container, name: string) => {
   const variable = sidecar.env?.find((candidate) => candidate.name === name);
   if (!variable) throw new Error(`no variable ${name}`);
@@ -118,7 +120,7 @@ describe('a new pod with the label', () => {
   const denied = 'macp-auth-new-agent-pods';
 
   test('passes with the sidecar written as it is injected', async () => {
-    const pod = handWritten(() => {});
+    const pod = asInjected();
     const made = await tryCreate<Pod>(cluster, pod);
     expect(made.spec.initContainers?.[0]?.env).toEqual(injected(issuer).container.env);
   });
@@ -655,15 +657,8 @@ describe('an upgrade of the chart to another image', () => {
     const fresh = await tryCreate<Pod>(cluster, agentPod(namespace, issuer, 'fresh'));
     expect(fresh.spec.initContainers?.[0]?.image).toBe(nextSidecarImage);
     // A pod written for the older chart is a new one all the same.
-    const words = `must have the image ${nextSidecarImage}`;
-    await expectRefused(
-      tryCreate(
-        cluster,
-        handWritten(() => {}),
-      ),
-      'macp-auth-new-agent-pods',
-      words,
-    );
+    const words = `must have the image ${nextSidecarImage}: leave the container away, and it is injected, or correct its image. Where the chart was upgraded and templates still name an earlier image, add that one to the chart's sidecar.alsoAllowedImages`;
+    await expectRefused(tryCreate(cluster, asInjected()), 'macp-auth-new-agent-pods', words);
 
     const annotation = () =>
       cluster.client
@@ -692,5 +687,32 @@ describe('an upgrade of the chart to another image', () => {
       'job/older',
       '--timeout=60s',
     ]);
+  }, 120_000);
+
+  test("takes a template's sidecar of before for as long as its image is also allowed, and leaves it as it is", async () => {
+    const denied = 'macp-auth-new-agent-pods';
+    await cluster.install({
+      sidecarImage: nextSidecarImage,
+      values: { sidecar: { alsoAllowedImages: [sidecarImage, 'macp-auth-sidecar:oldest'] } },
+    });
+    const made = await eventually('the further image', () => tryCreate<Pod>(cluster, asInjected()));
+    expect(made.spec.initContainers).toMatchObject([injected(issuer).container]);
+    const again = await tryCreate<Pod>(cluster, made);
+    expect(again.spec).toEqual(made.spec);
+    const older = handWritten((_, sidecar) => Object.assign(sidecar, { image: 'macp-auth-sidecar:oldest' }));
+    await tryCreate(cluster, older);
+
+    // The chart's own is still the one that is injected, and all else is asked as before.
+    const fresh = await tryCreate<Pod>(cluster, agentPod(namespace, issuer, 'fresh'));
+    expect(fresh.spec.initContainers?.[0]?.image).toBe(nextSidecarImage);
+    const other = handWritten((_, sidecar) => Object.assign(sidecar, { image: 'host' }));
+    await expectRefused(tryCreate(cluster, other), denied, `must have the image ${nextSidecarImage}`);
+    const forged = handWritten((_, sidecar) => Object.assign(sidecar, { command: ['sh'] }));
+    await expectRefused(tryCreate(cluster, forged), denied, 'must have restartPolicy Always');
+
+    await cluster.install({ sidecarImage: nextSidecarImage });
+    await eventually('its end', async () =>
+      (await refusalOf(tryCreate(cluster, asInjected()))).includes('must have the image'),
+    );
   }, 120_000);
 });

@@ -295,6 +295,8 @@ test('pods without the label, and the JWKS servers, are left alone', async () =>
 test.each([
   [{ sidecar: { image: '' } }, 'sidecar.image must be set to the image of the sidecar'],
   [{ sidecar: { image: "x' + 'y" } }, "at '/sidecar/image'"],
+  [{ sidecar: { image: 'x', alsoAllowedImages: [''] } }, "at '/sidecar/alsoAllowedImages/0'"],
+  [{ sidecar: { image: 'x', alsoAllowedImages: 'y' } }, "at '/sidecar/alsoAllowedImages': got string"],
   [{ sidecar: { image: 'x', port: 80 } }, "at '/sidecar/port': minimum: got 80, want 1,024"],
   [{ sidecar: { image: 'x', resources: { limits: { cpu: 'much' } } } }, "at '/sidecar/resources/limits/cpu'"],
   [{ sidecar: { image: 'x' }, guards: { exempt: { user: [] } } }, "additional properties 'user' not allowed"],

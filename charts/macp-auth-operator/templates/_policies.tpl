@@ -39,6 +39,11 @@ macp-auth-no-token
 {{ required "sidecar.image must be set to the image of the sidecar" .Values.sidecar.image }}
 {{- end }}
 
+{{/* CEL: the images that a new pod's sidecar may have. A template with a sidecar of its own names that of an earlier release. */}}
+{{- define "macp.sidecarImages" -}}
+{{ concat (list (include "macp.sidecarImage" .)) (.Values.sidecar.alsoAllowedImages | default list) | toJson }}
+{{- end }}
+
 {{- define "macp.operatorUser" -}}
 system:serviceaccount:{{ .Values.operator.namespace | default .Release.Namespace }}:{{ .Values.operator.serviceAccount.name }}
 {{- end }}
