@@ -154,6 +154,17 @@ describe('a new pod with the label', () => {
     await expectRefused(tryCreate(cluster, pod), denied, words);
   });
 
+  test.each([
+    ['cpu', '2', '500m'],
+    ['memory', '1Gi', '1024M'],
+  ])('is refused with a request of %s of %s above its own limit of %s', async (resource, request, limit) => {
+    const pod = agentPod(namespace, issuer, 'annotated');
+    const prefix = `${group}/sidecar-${resource}`;
+    pod.metadata.annotations = { [`${prefix}-request`]: request, [`${prefix}-limit`]: limit };
+    const words = `the annotation ${prefix}-request is '${request}', which is more than the '${limit}' of the annotation ${prefix}-limit: lower the request, or raise the limit`;
+    await expectRefused(tryCreate(cluster, pod), denied, words);
+  });
+
   const attacks: [string, string, (pod: Pod, sidecar: Container) => void][] = [
     [
       "a sidecar's name with another image",

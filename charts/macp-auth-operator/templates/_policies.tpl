@@ -117,6 +117,14 @@ annotation counts as none here, so that the guard is the one that refuses it, in
   expression: "{{ include "macp.isPort" "askedPort" }} ? variables.askedPort : '{{ .Values.sidecar.port }}'"
 - name: healthPort
   expression: "{{ include "macp.isPort" "askedHealthPort" }} ? variables.askedHealthPort : '{{ .Values.sidecar.healthPort }}'"
+{{- range $resource := list "Cpu" "Memory" }}
+{{- $request := printf "asked%sRequest" $resource }}
+{{- $limit := printf "asked%sLimit" $resource }}
+- name: {{ lower $resource }}RequestExceedsLimit
+  expression: >-
+    {{ include "macp.isAmount" $request }} && {{ include "macp.isAmount" $limit }}
+    && quantity(variables.{{ $request }}).isGreaterThan(quantity(variables.{{ $limit }}))
+{{- end }}
 {{- end }}
 
 {{/* Pods with our label that are agents': the operator's own JWKS servers carry the label too. */}}
