@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { objectNames } from '../../operator/api/names.ts';
 import { resources } from '../../operator/cluster/resources.ts';
+import type { Kubectl } from '../local/kubectl.ts';
 import { sidecarImage } from '../support/operator.ts';
 import { issuerLabel, nextSidecarImage, type PolicyCluster, startPolicyCluster } from './policy-cluster.ts';
 import { eventually } from './support.ts';
@@ -614,14 +615,6 @@ describe("the operator's objects", () => {
       JSON.stringify(secret(key, `${group}/keyring`, managedBy)),
     );
     await cluster.admin.run(['delete', 'secret', key, '-n', namespace]);
-    await cluster.install({ values: { guards: { exempt: { users: ['tenant'] } } } });
-    await eventually('the exemption', () =>
-      tryCreate<object>(cluster, secret(key, `${group}/keyring`, managedBy)),
-    );
-    await cluster.install();
-    await eventually('its end', async () =>
-      (await refusalOf(tryCreate(cluster, configMap('mine', managedBy)))).includes('denied request'),
-    );
   });
 
   test('go with their namespace', async () => {
@@ -650,7 +643,137 @@ describe("the operator's objects", () => {
   });
 });
 
-// Last: it changes what is installed.
+// These two change what is installed.
+describe('an exempt administrator', () => {
+  const name = 'watched';
+  beforeAll(() => create(cluster, agentPod(namespace, issuer, name)));
+
+  const make = (object: () => object) => (who: Kubectl) =>
+    who.run(['create', '--dry-run=server', '-f', '-'], JSON.stringify(object()));
+  const patch = (body: object, ...flags: string[]) => {
+    const args = ['patch', 'pod', name, '--dry-run=server', '-p', JSON.stringify(body), ...flags];
+    return (who: Kubectl) => who.run([...args, '-n', namespace]);
+  };
+  const debugContainer = { name: 'debug', image: 'host', targetContainerName: 'macp-auth-sidecar' };
+  const hostNetwork = (change: (pod: Pod) => void = () => {}) =>
+    handWritten((pod) => {
+      pod.spec.hostNetwork = true;
+      change(pod);
+    });
+  const attempts: [policy: string, what: string, attempt: (who: Kubectl) => Promise<unknown>][] = [
+    ['macp-auth-new-agent-pods', "a pod in the host's network", make(() => hostNetwork())],
+    [
+      'macp-auth-new-agent-pods',
+      "a pod with another sidecar's image",
+      make(() => handWritten((_, sidecar) => Object.assign(sidecar, { image: nextSidecarImage }))),
+    ],
+    [
+      'macp-auth-keys',
+      'a pod that mounts the keys',
+      make(() =>
+        agentPod(namespace, undefined, 'reader', {
+          volumes: [{ name: 'keys', secret: { secretName: agentSecret } }],
+        }),
+      ),
+    ],
+    [
+      'macp-auth-keys',
+      "a debug container aimed at the sidecar's processes",
+      patch({ spec: { ephemeralContainers: [debugContainer] } }, '--subresource=ephemeralcontainers'),
+    ],
+    [
+      'macp-auth-running-agent-pods',
+      "a running pod's label",
+      patch({ metadata: { labels: { [issuerLabel]: 'payroll.team' } } }),
+    ],
+    [
+      'macp-auth-sidecar-access',
+      'a program in the sidecar',
+      (who) => who.run(['exec', name, '-n', namespace, '-c', 'macp-auth-sidecar', '--', 'ls']),
+    ],
+    ['macp-auth-objects', "an object with the operator's label", make(() => configMap('mine', managedBy))],
+  ];
+  const isRefused = async (policy: string, attempt: Promise<unknown>) =>
+    (await refusalOf(attempt)).includes(`ValidatingAdmissionPolicy '${policy}' with binding '${policy}'`);
+  // Who is refused which of them.
+  const refused = async (who: Kubectl) => {
+    const found: string[] = [];
+    for (const [policy, what, attempt] of attempts)
+      if (await isRefused(policy, attempt(who))) found.push(what);
+    return found;
+  };
+  const all = attempts.map(([, what]) => what);
+
+  test('passes each guard, and others do not', async () => {
+    expect(await refused(cluster.tenant)).toEqual(all);
+    expect(await refused(cluster.admin)).toEqual([]);
+    // And no other policy is in the way; there is no kubelet to run the program.
+    for (const [, what, attempt] of attempts) {
+      if (what !== 'a program in the sidecar') await attempt(cluster.admin);
+    }
+  }, 60_000);
+
+  test('is told as others are of a pod that asks for a sidecar in vain', async () => {
+    const denied = 'macp-auth-new-agent-pods';
+    const labelled = make(() => agentPod(namespace, 'team', 'x'));
+    await expectRefused(labelled(cluster.admin), denied, `the label ${issuerLabel} is 'team'`);
+    const annotated = make(() => {
+      const pod = agentPod(namespace, issuer, 'x');
+      pod.metadata.annotations = { [`${group}/sidecar-port`]: 'http' };
+      return pod;
+    });
+    await expectRefused(annotated(cluster.admin), denied, `the annotation ${group}/sidecar-port is 'http'`);
+  });
+
+  test('is not one for the pods of a controller, whose template anybody may have written', async () => {
+    const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'x', uid: 'x', controller: true };
+    const controlled = make(() =>
+      hostNetwork(({ metadata }) => Object.assign(metadata, { ownerReferences: [owner] })),
+    );
+    expect(await isRefused('macp-auth-new-agent-pods', controlled(cluster.admin))).toBe(true);
+    // The controller manager of this cluster is one of system:masters.
+    const thief = {
+      restartPolicy: 'Never',
+      volumes: [{ name: 'stolen', secret: { secretName: agentSecret } }],
+    };
+    for (const [job, spec] of [
+      ['host', { restartPolicy: 'Never', hostNetwork: true }],
+      ['thief', thief],
+    ] as const) {
+      const template = podTemplate(issuer, job, spec);
+      await create(cluster, {
+        apiVersion: 'batch/v1',
+        kind: 'Job',
+        metadata: { name: job, namespace },
+        spec: { template },
+      });
+    }
+    const events = () =>
+      cluster.admin.run(['get', 'events', '-n', namespace, '--field-selector=reason=FailedCreate']);
+    await eventually('the refusals', async () => {
+      const told = await events();
+      return (
+        told.includes('must not use hostNetwork') && told.includes('the volumes stolen refer to Secrets')
+      );
+    });
+    await cluster.tenant.run(['delete', 'job', 'host', 'thief', '-n', namespace]);
+  }, 60_000);
+
+  test('is who the chart names, and with empty lists nobody', async () => {
+    const installed = (users: string[]) =>
+      cluster.install({ values: { guards: { exempt: { users, groups: [] } } } });
+    await installed(['tenant']);
+    await eventually('the exemption', async () => (await refused(cluster.tenant)).length === 0);
+    await eventually("the others' end", async () => (await refused(cluster.admin)).length === all.length);
+    await installed([]);
+    await eventually('nobody', async () => (await refused(cluster.tenant)).length === all.length);
+    expect(await refused(cluster.admin)).toEqual(all);
+    await cluster.install();
+    await eventually('its end', async () => (await refused(cluster.admin)).length === 0);
+  }, 120_000);
+});
+
+// Last, since it installs another image.
 describe('an upgrade of the chart to another image', () => {
   test('leaves older pods be: a Job from before completes, the files are followed, and new pods get the new image', async () => {
     const waiting = { ...shortAgent(), command: [...(shortAgent().command as string[])] };

@@ -134,6 +134,28 @@ matchExpressions:
   - { key: app.kubernetes.io/managed-by, operator: NotIn, values: [{{ include "macp.managedBy" . }}] }
 {{- end }}
 
+{{/* CEL: whether who asks is one of guards.exempt. Empty lists exempt nobody. */}}
+{{- define "macp.isExempt" -}}
+{{- $exempt := .Values.guards.exempt | default dict -}}
+(request.userInfo.username in {{ $exempt.users | default list | toJson }}
+|| request.userInfo.?groups.orValue([]).exists(group, group in {{ $exempt.groups | default list | toJson }}))
+{{- end }}
+
+{{/*
+CEL: whether a new pod is made by a controller, which nobody is exempt for: behind the controller stands whoever wrote the
+template, and in some clusters the controller manager acts as one of system:masters.
+*/}}
+{{- define "macp.isOfController" -}}
+object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))
+{{- end }}
+
+{{/* The match condition of a guard that exempts. */}}
+{{- define "macp.exemption" -}}
+- name: is-not-exempt
+  expression: >-
+    !{{ include "macp.isExempt" . | nindent 4 | trim }}
+{{- end }}
+
 {{/* A policy about the operator's own requests, as far as its variables: its name, and what it is about. */}}
 {{- define "macp.restraintHead" -}}
 apiVersion: admissionregistration.k8s.io/v1
