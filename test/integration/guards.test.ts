@@ -83,6 +83,18 @@ function handWritten(change: (pod: Pod, sidecar: Container) => void): Pod {
   return pod;
 }
 
+/** Binds a pod to a node. What the binding has for labels the API server copies to the pod. */
+const bindPod = (who: Kubectl, pod: string, labels: Record<string, string>, path = `pods/${pod}/binding`) =>
+  who.run(
+    ['create', '--raw', `/api/v1/namespaces/${namespace}/${path}?dryRun=All`, '-f', '-'],
+    JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Binding',
+      metadata: { name: pod, namespace, labels },
+      target: { kind: 'Node', name: 'elsewhere' },
+    }),
+  );
+
 const asInjected = () => handWritten(() => {});
 
 const env = (sidecar: Container, name: string) => {
@@ -95,6 +107,7 @@ test('every policy type-checks without a warning', async () => {
   const list = await cluster.admin.run(['get', 'validatingadmissionpolicies', '-o', 'json']);
   const policies = (JSON.parse(list) as { items: Policy[] }).items;
   expect(policies.map(({ metadata }) => metadata.name)).toEqual([
+    'macp-auth-bindings',
     'macp-auth-keys',
     'macp-auth-new-agent-pods',
     'macp-auth-objects',
@@ -383,6 +396,54 @@ describe('keys stay out of reach', () => {
     await expectRefused(tryCreate(cluster, pod), denied, words);
   });
 
+  // Such requests no policy of ours has to refuse.
+  const refusedByAll: [string, string, (pod: Pod, sidecar: Container) => void][] = [
+    [
+      'a variable from a file of the volume',
+      'referenced volume must be of type emptyDir',
+      ({ spec }) => {
+        const fileKeyRef = { volumeName: 'macp-auth-files', path: 'keys.json', key: 'KEYS' };
+        Object.assign(spec.containers[0] ?? {}, { env: [{ name: 'KEYS', valueFrom: { fileKeyRef } }] });
+      },
+    ],
+    [
+      'two sidecars',
+      'Duplicate value: "macp-auth-sidecar"',
+      ({ spec }, sidecar) => spec.initContainers?.push(sidecar),
+    ],
+    [
+      'a container that has the name of the sidecar',
+      'Duplicate value: "macp-auth-sidecar"',
+      ({ spec }) => spec.containers.push({ ...agent('macp-auth-sidecar') }),
+    ],
+    [
+      'two volumes of one name',
+      'Duplicate value: "macp-auth-files"',
+      ({ spec }) => spec.volumes?.push({ name: 'macp-auth-files', emptyDir: {} }),
+    ],
+    [
+      'a node that is said to have made it',
+      'a mirror pod may not reference secrets',
+      ({ metadata }) => Object.assign(metadata, { annotations: { 'kubernetes.io/config.mirror': 'x' } }),
+    ],
+    [
+      'a debug container from the start',
+      'cannot be set on create',
+      ({ spec }) => Object.assign(spec, { ephemeralContainers: [{ name: 'debug', image: 'host' }] }),
+    ],
+  ];
+  test.each(refusedByAll)('of a pod with %s, by the API server itself', async (_, words, change) => {
+    expect(await refusalOf(tryCreate(cluster, handWritten(change)))).toContain(words);
+  });
+
+  test('of what copies a pod with its volume under another name', async () => {
+    const pod = handWritten(({ spec }) => {
+      spec.volumes?.push({ name: 'copy', secret: { secretName: agentSecret } });
+      Object.assign(spec.containers[0] ?? {}, { volumeMounts: [{ name: 'copy', mountPath: '/stolen' }] });
+    });
+    await expectRefused(tryCreate(cluster, pod), denied, 'the volumes copy refer to Secrets');
+  });
+
   test('of a registry', async () => {
     const pod = agentPod(namespace, undefined, 'thief', { imagePullSecrets: [{ name: agentSecret }] });
     await expectRefused(
@@ -438,6 +499,36 @@ describe('a running agent pod', () => {
     await expectRefused(patch(body()), running, words);
     await expectRefused(patch(body(), '--subresource=status'), running, words);
   });
+
+  // The API server takes these of a resize only while no node runs the pod, or when kubelet reports resources.
+  test('keeps its label and image in a resize, where the API server looks at nothing but resources', async () => {
+    await create(cluster, agentPod(namespace, `${namespace}.absent`, 'waiting'));
+    const sidecar = {
+      name: 'macp-auth-sidecar',
+      image: 'host',
+      resources: { limits: { memory: '512Mi' } },
+    };
+    const args = ['patch', 'pod', 'waiting', '-n', namespace, '--subresource=resize', '-o', 'json'];
+    const body = { ...labels({ [issuerLabel]: null }), spec: { initContainers: [sidecar] } };
+    const resized: Pod = JSON.parse(await cluster.tenant.run([...args, '-p', JSON.stringify(body)]));
+    expect(resized.metadata.labels).toEqual({ [issuerLabel]: `${namespace}.absent` });
+    expect(resized.spec.initContainers?.[0]).toMatchObject({
+      image: sidecarImage,
+      resources: { limits: { memory: '512Mi' } },
+    });
+  });
+
+  test.each(['pods/unlabelled/binding', 'bindings'])(
+    'gets no label by a binding through %s',
+    async (path) => {
+      const bind = (changed: Record<string, string>) => bindPod(cluster.tenant, 'unlabelled', changed, path);
+      for (const changed of [{ [issuerLabel]: issuer }, managedBy]) {
+        const words = `a binding must not have the labels ${issuerLabel} and app.kubernetes.io/managed-by`;
+        await expectRefused(bind(changed), 'macp-auth-bindings', words);
+      }
+      expect(await refusalOf(bind({ 'topology.kubernetes.io/zone': 'a' }))).toContain('is already assigned');
+    },
+  );
 
   test('gets the label when it is made, or never', async () => {
     const attempt = cluster.tenant.run([
@@ -691,6 +782,11 @@ describe('an exempt administrator', () => {
       'a program in the sidecar',
       (who) => who.run(['exec', name, '-n', namespace, '-c', 'macp-auth-sidecar', '--', 'ls']),
     ],
+    [
+      'macp-auth-bindings',
+      'a binding with the label',
+      (who) => bindPod(who, name, { [issuerLabel]: issuer }),
+    ],
     ['macp-auth-objects', "an object with the operator's label", make(() => configMap('mine', managedBy))],
   ];
   const isRefused = async (policy: string, attempt: Promise<unknown>) =>
@@ -707,9 +803,9 @@ describe('an exempt administrator', () => {
   test('passes each guard, and others do not', async () => {
     expect(await refused(cluster.tenant)).toEqual(all);
     expect(await refused(cluster.admin)).toEqual([]);
-    // And no other policy is in the way; there is no kubelet to run the program.
-    for (const [, what, attempt] of attempts) {
-      if (what !== 'a program in the sidecar') await attempt(cluster.admin);
+    // And no other policy is in the way. There is no kubelet to run the program, and the pod is bound already.
+    for (const [policy, , attempt] of attempts) {
+      if (!['macp-auth-sidecar-access', 'macp-auth-bindings'].includes(policy)) await attempt(cluster.admin);
     }
   }, 60_000);
 
