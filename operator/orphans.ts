@@ -4,6 +4,7 @@ import { type IssuerKey, issuerOfLabel, labels, type MacpAuthIssuer, managedBy }
 import { type ApiClient, ApiError } from './cluster/client.ts';
 import { startInformer } from './cluster/informer.ts';
 import { type KubeObject, resources } from './cluster/resources.ts';
+import { isReserved } from './plan/selection.ts';
 import { type ObjectEvent, writeEvent } from './status/events.ts';
 
 /** What it takes to tell whether a pod's issuer has keys for it. */
@@ -114,10 +115,16 @@ export function judgeOrphan(
     return { type, reason: 'IssuerNotFound', note };
   }
   if (selects(found, metadata.namespace)) return undefined;
-  // To set the selector of an issuer that is not trusted would change nothing.
-  const remedy = isTrusted(found)
-    ? 'have its spec.agents.namespaceSelector select the namespace, or name another issuer'
-    : `the operator does not let issuers in ${key.namespace} have agents elsewhere (--trusted-namespaces), so run the pod in ${key.namespace}, or name an issuer of this namespace or of a trusted one`;
+  const remedy = remedyIn(metadata.namespace, key, isTrusted(found));
   const note = `MacpAuthIssuer ${key.namespace}/${key.name} has no agents in namespace ${metadata.namespace}, so this pod gets no keys: ${remedy} in the label ${labels.issuer} of the pod's template`;
   return { type, reason: 'NamespaceNotSelected', note };
+}
+
+// What to do in a namespace that the issuer has no agents in; never what would change nothing, such as to set a selector that
+// is ignored.
+function remedyIn(namespace: string, { namespace: own }: IssuerKey, isTrusted: boolean): string {
+  if (isReserved(namespace))
+    return `namespaces whose names begin with kube- get no keys from elsewhere, so run the pod in ${own}, or name an issuer of this namespace`;
+  if (isTrusted) return 'have its spec.agents.namespaceSelector select the namespace, or name another issuer';
+  return `the operator does not let issuers in ${own} have agents elsewhere (--trusted-namespaces), so run the pod in ${own}, or name an issuer of this namespace or of a trusted one`;
 }

@@ -26,8 +26,8 @@ export interface Selection {
 /** The label that every namespace has. */
 export const nameLabel = 'kubernetes.io/metadata.name';
 
-// Kubernetes' own namespaces hold what runs the cluster.
-const isReserved = (name: string): boolean => name.startsWith('kube-');
+/** Whether a namespace is one of Kubernetes' own. They hold what runs the cluster, and get no keys from elsewhere. */
+export const isReserved = (name: string): boolean => name.startsWith('kube-');
 
 const expressionsOf = ({ matchLabels = {}, matchExpressions = [] }: NamespaceSelector): Expression[] => [
   ...Object.entries(matchLabels).map(

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { objectNames } from '../../operator/api/names.ts';
 import { resources } from '../../operator/cluster/resources.ts';
+import type { Kubectl } from '../local/kubectl.ts';
 import { sidecarImage } from '../support/operator.ts';
 import { issuerLabel, nextSidecarImage, type PolicyCluster, startPolicyCluster } from './policy-cluster.ts';
 import { eventually } from './support.ts';
@@ -82,6 +83,20 @@ function handWritten(change: (pod: Pod, sidecar: Container) => void): Pod {
   return pod;
 }
 
+/** Binds a pod to a node. What the binding has for labels the API server copies to the pod. */
+const bindPod = (who: Kubectl, pod: string, labels: Record<string, string>, path = `pods/${pod}/binding`) =>
+  who.run(
+    ['create', '--raw', `/api/v1/namespaces/${namespace}/${path}?dryRun=All`, '-f', '-'],
+    JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Binding',
+      metadata: { name: pod, namespace, labels },
+      target: { kind: 'Node', name: 'elsewhere' },
+    }),
+  );
+
+const asInjected = () => handWritten(() => {});
+
 const env = (sidecar: Container, name: string) => {
   const variable = sidecar.env?.find((candidate) => candidate.name === name);
   if (!variable) throw new Error(`no variable ${name}`);
@@ -92,6 +107,7 @@ test('every policy type-checks without a warning', async () => {
   const list = await cluster.admin.run(['get', 'validatingadmissionpolicies', '-o', 'json']);
   const policies = (JSON.parse(list) as { items: Policy[] }).items;
   expect(policies.map(({ metadata }) => metadata.name)).toEqual([
+    'macp-auth-bindings',
     'macp-auth-keys',
     'macp-auth-new-agent-pods',
     'macp-auth-objects',
@@ -118,7 +134,7 @@ describe('a new pod with the label', () => {
   const denied = 'macp-auth-new-agent-pods';
 
   test('passes with the sidecar written as it is injected', async () => {
-    const pod = handWritten(() => {});
+    const pod = asInjected();
     const made = await tryCreate<Pod>(cluster, pod);
     expect(made.spec.initContainers?.[0]?.env).toEqual(injected(issuer).container.env);
   });
@@ -149,6 +165,17 @@ describe('a new pod with the label', () => {
     const pod = agentPod(namespace, issuer, 'annotated');
     pod.metadata.annotations = { [`${group}/${name}`]: value };
     const words = `the annotation ${group}/${name} is '${value}': set it to ${fix}, or remove it`;
+    await expectRefused(tryCreate(cluster, pod), denied, words);
+  });
+
+  test.each([
+    ['cpu', '2', '500m'],
+    ['memory', '1Gi', '1024M'],
+  ])('is refused with a request of %s of %s above its own limit of %s', async (resource, request, limit) => {
+    const pod = agentPod(namespace, issuer, 'annotated');
+    const prefix = `${group}/sidecar-${resource}`;
+    pod.metadata.annotations = { [`${prefix}-request`]: request, [`${prefix}-limit`]: limit };
+    const words = `the annotation ${prefix}-request is '${request}', which is more than the '${limit}' of the annotation ${prefix}-limit: lower the request, or raise the limit`;
     await expectRefused(tryCreate(cluster, pod), denied, words);
   });
 
@@ -369,6 +396,54 @@ describe('keys stay out of reach', () => {
     await expectRefused(tryCreate(cluster, pod), denied, words);
   });
 
+  // Such requests no policy of ours has to refuse.
+  const refusedByAll: [string, string, (pod: Pod, sidecar: Container) => void][] = [
+    [
+      'a variable from a file of the volume',
+      'referenced volume must be of type emptyDir',
+      ({ spec }) => {
+        const fileKeyRef = { volumeName: 'macp-auth-files', path: 'keys.json', key: 'KEYS' };
+        Object.assign(spec.containers[0] ?? {}, { env: [{ name: 'KEYS', valueFrom: { fileKeyRef } }] });
+      },
+    ],
+    [
+      'two sidecars',
+      'Duplicate value: "macp-auth-sidecar"',
+      ({ spec }, sidecar) => spec.initContainers?.push(sidecar),
+    ],
+    [
+      'a container that has the name of the sidecar',
+      'Duplicate value: "macp-auth-sidecar"',
+      ({ spec }) => spec.containers.push({ ...agent('macp-auth-sidecar') }),
+    ],
+    [
+      'two volumes of one name',
+      'Duplicate value: "macp-auth-files"',
+      ({ spec }) => spec.volumes?.push({ name: 'macp-auth-files', emptyDir: {} }),
+    ],
+    [
+      'a node that is said to have made it',
+      'a mirror pod may not reference secrets',
+      ({ metadata }) => Object.assign(metadata, { annotations: { 'kubernetes.io/config.mirror': 'x' } }),
+    ],
+    [
+      'a debug container from the start',
+      'cannot be set on create',
+      ({ spec }) => Object.assign(spec, { ephemeralContainers: [{ name: 'debug', image: 'host' }] }),
+    ],
+  ];
+  test.each(refusedByAll)('of a pod with %s, by the API server itself', async (_, words, change) => {
+    expect(await refusalOf(tryCreate(cluster, handWritten(change)))).toContain(words);
+  });
+
+  test('of what copies a pod with its volume under another name', async () => {
+    const pod = handWritten(({ spec }) => {
+      spec.volumes?.push({ name: 'copy', secret: { secretName: agentSecret } });
+      Object.assign(spec.containers[0] ?? {}, { volumeMounts: [{ name: 'copy', mountPath: '/stolen' }] });
+    });
+    await expectRefused(tryCreate(cluster, pod), denied, 'the volumes copy refer to Secrets');
+  });
+
   test('of a registry', async () => {
     const pod = agentPod(namespace, undefined, 'thief', { imagePullSecrets: [{ name: agentSecret }] });
     await expectRefused(
@@ -424,6 +499,36 @@ describe('a running agent pod', () => {
     await expectRefused(patch(body()), running, words);
     await expectRefused(patch(body(), '--subresource=status'), running, words);
   });
+
+  // The API server takes these of a resize only while no node runs the pod, or when kubelet reports resources.
+  test('keeps its label and image in a resize, where the API server looks at nothing but resources', async () => {
+    await create(cluster, agentPod(namespace, `${namespace}.absent`, 'waiting'));
+    const sidecar = {
+      name: 'macp-auth-sidecar',
+      image: 'host',
+      resources: { limits: { memory: '512Mi' } },
+    };
+    const args = ['patch', 'pod', 'waiting', '-n', namespace, '--subresource=resize', '-o', 'json'];
+    const body = { ...labels({ [issuerLabel]: null }), spec: { initContainers: [sidecar] } };
+    const resized: Pod = JSON.parse(await cluster.tenant.run([...args, '-p', JSON.stringify(body)]));
+    expect(resized.metadata.labels).toEqual({ [issuerLabel]: `${namespace}.absent` });
+    expect(resized.spec.initContainers?.[0]).toMatchObject({
+      image: sidecarImage,
+      resources: { limits: { memory: '512Mi' } },
+    });
+  });
+
+  test.each(['pods/unlabelled/binding', 'bindings'])(
+    'gets no label by a binding through %s',
+    async (path) => {
+      const bind = (changed: Record<string, string>) => bindPod(cluster.tenant, 'unlabelled', changed, path);
+      for (const changed of [{ [issuerLabel]: issuer }, managedBy]) {
+        const words = `a binding must not have the labels ${issuerLabel} and app.kubernetes.io/managed-by`;
+        await expectRefused(bind(changed), 'macp-auth-bindings', words);
+      }
+      expect(await refusalOf(bind({ 'topology.kubernetes.io/zone': 'a' }))).toContain('is already assigned');
+    },
+  );
 
   test('gets the label when it is made, or never', async () => {
     const attempt = cluster.tenant.run([
@@ -601,14 +706,6 @@ describe("the operator's objects", () => {
       JSON.stringify(secret(key, `${group}/keyring`, managedBy)),
     );
     await cluster.admin.run(['delete', 'secret', key, '-n', namespace]);
-    await cluster.install({ values: { guards: { exempt: { users: ['tenant'] } } } });
-    await eventually('the exemption', () =>
-      tryCreate<object>(cluster, secret(key, `${group}/keyring`, managedBy)),
-    );
-    await cluster.install();
-    await eventually('its end', async () =>
-      (await refusalOf(tryCreate(cluster, configMap('mine', managedBy)))).includes('denied request'),
-    );
   });
 
   test('go with their namespace', async () => {
@@ -637,7 +734,142 @@ describe("the operator's objects", () => {
   });
 });
 
-// Last: it changes what is installed.
+// These two change what is installed.
+describe('an exempt administrator', () => {
+  const name = 'watched';
+  beforeAll(() => create(cluster, agentPod(namespace, issuer, name)));
+
+  const make = (object: () => object) => (who: Kubectl) =>
+    who.run(['create', '--dry-run=server', '-f', '-'], JSON.stringify(object()));
+  const patch = (body: object, ...flags: string[]) => {
+    const args = ['patch', 'pod', name, '--dry-run=server', '-p', JSON.stringify(body), ...flags];
+    return (who: Kubectl) => who.run([...args, '-n', namespace]);
+  };
+  const debugContainer = { name: 'debug', image: 'host', targetContainerName: 'macp-auth-sidecar' };
+  const hostNetwork = (change: (pod: Pod) => void = () => {}) =>
+    handWritten((pod) => {
+      pod.spec.hostNetwork = true;
+      change(pod);
+    });
+  const attempts: [policy: string, what: string, attempt: (who: Kubectl) => Promise<unknown>][] = [
+    ['macp-auth-new-agent-pods', "a pod in the host's network", make(() => hostNetwork())],
+    [
+      'macp-auth-new-agent-pods',
+      "a pod with another sidecar's image",
+      make(() => handWritten((_, sidecar) => Object.assign(sidecar, { image: nextSidecarImage }))),
+    ],
+    [
+      'macp-auth-keys',
+      'a pod that mounts the keys',
+      make(() =>
+        agentPod(namespace, undefined, 'reader', {
+          volumes: [{ name: 'keys', secret: { secretName: agentSecret } }],
+        }),
+      ),
+    ],
+    [
+      'macp-auth-keys',
+      "a debug container aimed at the sidecar's processes",
+      patch({ spec: { ephemeralContainers: [debugContainer] } }, '--subresource=ephemeralcontainers'),
+    ],
+    [
+      'macp-auth-running-agent-pods',
+      "a running pod's label",
+      patch({ metadata: { labels: { [issuerLabel]: 'payroll.team' } } }),
+    ],
+    [
+      'macp-auth-sidecar-access',
+      'a program in the sidecar',
+      (who) => who.run(['exec', name, '-n', namespace, '-c', 'macp-auth-sidecar', '--', 'ls']),
+    ],
+    [
+      'macp-auth-bindings',
+      'a binding with the label',
+      (who) => bindPod(who, name, { [issuerLabel]: issuer }),
+    ],
+    ['macp-auth-objects', "an object with the operator's label", make(() => configMap('mine', managedBy))],
+  ];
+  const isRefused = async (policy: string, attempt: Promise<unknown>) =>
+    (await refusalOf(attempt)).includes(`ValidatingAdmissionPolicy '${policy}' with binding '${policy}'`);
+  // Who is refused which of them.
+  const refused = async (who: Kubectl) => {
+    const found: string[] = [];
+    for (const [policy, what, attempt] of attempts)
+      if (await isRefused(policy, attempt(who))) found.push(what);
+    return found;
+  };
+  const all = attempts.map(([, what]) => what);
+
+  test('passes each guard, and others do not', async () => {
+    expect(await refused(cluster.tenant)).toEqual(all);
+    expect(await refused(cluster.admin)).toEqual([]);
+    // And no other policy is in the way. There is no kubelet to run the program, and the pod is bound already.
+    for (const [policy, , attempt] of attempts) {
+      if (!['macp-auth-sidecar-access', 'macp-auth-bindings'].includes(policy)) await attempt(cluster.admin);
+    }
+  }, 60_000);
+
+  test('is told as others are of a pod that asks for a sidecar in vain', async () => {
+    const denied = 'macp-auth-new-agent-pods';
+    const labelled = make(() => agentPod(namespace, 'team', 'x'));
+    await expectRefused(labelled(cluster.admin), denied, `the label ${issuerLabel} is 'team'`);
+    const annotated = make(() => {
+      const pod = agentPod(namespace, issuer, 'x');
+      pod.metadata.annotations = { [`${group}/sidecar-port`]: 'http' };
+      return pod;
+    });
+    await expectRefused(annotated(cluster.admin), denied, `the annotation ${group}/sidecar-port is 'http'`);
+  });
+
+  test('is not one for the pods of a controller, whose template anybody may have written', async () => {
+    const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'x', uid: 'x', controller: true };
+    const controlled = make(() =>
+      hostNetwork(({ metadata }) => Object.assign(metadata, { ownerReferences: [owner] })),
+    );
+    expect(await isRefused('macp-auth-new-agent-pods', controlled(cluster.admin))).toBe(true);
+    // The controller manager of this cluster is one of system:masters.
+    const thief = {
+      restartPolicy: 'Never',
+      volumes: [{ name: 'stolen', secret: { secretName: agentSecret } }],
+    };
+    for (const [job, spec] of [
+      ['host', { restartPolicy: 'Never', hostNetwork: true }],
+      ['thief', thief],
+    ] as const) {
+      const template = podTemplate(issuer, job, spec);
+      await create(cluster, {
+        apiVersion: 'batch/v1',
+        kind: 'Job',
+        metadata: { name: job, namespace },
+        spec: { template },
+      });
+    }
+    const events = () =>
+      cluster.admin.run(['get', 'events', '-n', namespace, '--field-selector=reason=FailedCreate']);
+    await eventually('the refusals', async () => {
+      const told = await events();
+      return (
+        told.includes('must not use hostNetwork') && told.includes('the volumes stolen refer to Secrets')
+      );
+    });
+    await cluster.tenant.run(['delete', 'job', 'host', 'thief', '-n', namespace]);
+  }, 60_000);
+
+  test('is who the chart names, and with empty lists nobody', async () => {
+    const installed = (users: string[]) =>
+      cluster.install({ values: { guards: { exempt: { users, groups: [] } } } });
+    await installed(['tenant']);
+    await eventually('the exemption', async () => (await refused(cluster.tenant)).length === 0);
+    await eventually("the others' end", async () => (await refused(cluster.admin)).length === all.length);
+    await installed([]);
+    await eventually('nobody', async () => (await refused(cluster.tenant)).length === all.length);
+    expect(await refused(cluster.admin)).toEqual(all);
+    await cluster.install();
+    await eventually('its end', async () => (await refused(cluster.admin)).length === 0);
+  }, 120_000);
+});
+
+// Last, since it installs another image.
 describe('an upgrade of the chart to another image', () => {
   test('leaves older pods be: a Job from before completes, the files are followed, and new pods get the new image', async () => {
     const waiting = { ...shortAgent(), command: [...(shortAgent().command as string[])] };
@@ -655,15 +887,8 @@ describe('an upgrade of the chart to another image', () => {
     const fresh = await tryCreate<Pod>(cluster, agentPod(namespace, issuer, 'fresh'));
     expect(fresh.spec.initContainers?.[0]?.image).toBe(nextSidecarImage);
     // A pod written for the older chart is a new one all the same.
-    const words = `must have the image ${nextSidecarImage}`;
-    await expectRefused(
-      tryCreate(
-        cluster,
-        handWritten(() => {}),
-      ),
-      'macp-auth-new-agent-pods',
-      words,
-    );
+    const words = `must have the image ${nextSidecarImage}: leave the container away, and it is injected, or correct its image. Where the chart was upgraded and templates still name an earlier image, add that one to the chart's sidecar.alsoAllowedImages`;
+    await expectRefused(tryCreate(cluster, asInjected()), 'macp-auth-new-agent-pods', words);
 
     const annotation = () =>
       cluster.client
@@ -692,5 +917,32 @@ describe('an upgrade of the chart to another image', () => {
       'job/older',
       '--timeout=60s',
     ]);
+  }, 120_000);
+
+  test("takes a template's sidecar of before for as long as its image is also allowed, and leaves it as it is", async () => {
+    const denied = 'macp-auth-new-agent-pods';
+    await cluster.install({
+      sidecarImage: nextSidecarImage,
+      values: { sidecar: { alsoAllowedImages: [sidecarImage, 'macp-auth-sidecar:oldest'] } },
+    });
+    const made = await eventually('the further image', () => tryCreate<Pod>(cluster, asInjected()));
+    expect(made.spec.initContainers).toMatchObject([injected(issuer).container]);
+    const again = await tryCreate<Pod>(cluster, made);
+    expect(again.spec).toEqual(made.spec);
+    const older = handWritten((_, sidecar) => Object.assign(sidecar, { image: 'macp-auth-sidecar:oldest' }));
+    await tryCreate(cluster, older);
+
+    // The chart's own is still the one that is injected, and all else is asked as before.
+    const fresh = await tryCreate<Pod>(cluster, agentPod(namespace, issuer, 'fresh'));
+    expect(fresh.spec.initContainers?.[0]?.image).toBe(nextSidecarImage);
+    const other = handWritten((_, sidecar) => Object.assign(sidecar, { image: 'host' }));
+    await expectRefused(tryCreate(cluster, other), denied, `must have the image ${nextSidecarImage}`);
+    const forged = handWritten((_, sidecar) => Object.assign(sidecar, { command: ['sh'] }));
+    await expectRefused(tryCreate(cluster, forged), denied, 'must have restartPolicy Always');
+
+    await cluster.install({ sidecarImage: nextSidecarImage });
+    await eventually('its end', async () =>
+      (await refusalOf(tryCreate(cluster, asInjected()))).includes('must have the image'),
+    );
   }, 120_000);
 });

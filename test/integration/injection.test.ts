@@ -214,6 +214,33 @@ test("port and resources follow the pod's annotations", async () => {
   await expectMints(made);
 });
 
+// The chart has requests of 10m and 96Mi, and a limit of 256Mi.
+test.each([
+  [{ 'memory-request': '512Mi' }, { memory: '512Mi' }, { memory: '512Mi' }],
+  [{ 'memory-request': '128Mi' }, { memory: '128Mi' }, { memory: '256Mi' }],
+  [{ 'memory-limit': '64Mi' }, { memory: '64Mi' }, { memory: '64Mi' }],
+  [{ 'memory-limit': '1Gi' }, { memory: '96Mi' }, { memory: '1Gi' }],
+  [{ 'memory-request': '256Mi', 'memory-limit': '0.25Gi' }, { memory: '256Mi' }, { memory: '256Mi' }],
+  [{ 'cpu-request': '2' }, { cpu: '2' }, {}],
+  [{ 'cpu-limit': '5m' }, { cpu: '5m' }, { cpu: '5m' }],
+])(
+  "what a pod asks for holds, and the chart's other value makes room: %j",
+  async (asked, requests, limits) => {
+    const pod = agentPod(namespace, issuer, 'asking');
+    pod.metadata.annotations = Object.fromEntries(
+      Object.entries(asked).map(([name, value]) => [
+        `auth.multiagentcoordinationprotocol.io/sidecar-${name}`,
+        value,
+      ]),
+    );
+    const made = await tryCreate<Pod>(cluster, pod);
+    expect(made.spec.initContainers?.[0]?.resources).toEqual({
+      requests: { cpu: '10m', memory: '96Mi', ...requests },
+      limits: { memory: '256Mi', ...limits },
+    });
+  },
+);
+
 test('a pod that is made again from what was injected stays as it is', async () => {
   const first = await tryCreate<Pod>(cluster, agentPod(namespace, issuer, 'again'));
   const again = await tryCreate<Pod>(cluster, first);
@@ -295,6 +322,8 @@ test('pods without the label, and the JWKS servers, are left alone', async () =>
 test.each([
   [{ sidecar: { image: '' } }, 'sidecar.image must be set to the image of the sidecar'],
   [{ sidecar: { image: "x' + 'y" } }, "at '/sidecar/image'"],
+  [{ sidecar: { image: 'x', alsoAllowedImages: [''] } }, "at '/sidecar/alsoAllowedImages/0'"],
+  [{ sidecar: { image: 'x', alsoAllowedImages: 'y' } }, "at '/sidecar/alsoAllowedImages': got string"],
   [{ sidecar: { image: 'x', port: 80 } }, "at '/sidecar/port': minimum: got 80, want 1,024"],
   [{ sidecar: { image: 'x', resources: { limits: { cpu: 'much' } } } }, "at '/sidecar/resources/limits/cpu'"],
   [{ sidecar: { image: 'x' }, guards: { exempt: { user: [] } } }, "additional properties 'user' not allowed"],

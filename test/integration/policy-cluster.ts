@@ -116,5 +116,6 @@ export async function startPolicyCluster(
 // The audit log and the policies see the impersonated user, as if it had come with credentials of its own.
 const asUser = (kubectl: Kubectl, user: string): Kubectl => ({
   ...kubectl,
-  run: (args, input) => kubectl.run([...args, '--as', user], input),
+  // In front: what follows -- is a container's.
+  run: (args, input) => kubectl.run(['--as', user, ...args], input),
 });

@@ -10,7 +10,7 @@ export interface PolicyOptions {
   kubectl: Kubectl;
   sidecarImage: string;
   /** Further values of the chart. */
-  values?: object;
+  values?: { sidecar?: object; [value: string]: object | undefined };
   /** As for a cluster of that version. */
   kubeVersion?: string;
 }
@@ -24,7 +24,7 @@ const operator = 'system:serviceaccount:macp-auth-system:macp-auth-operator';
  */
 export async function installPolicies(options: PolicyOptions): Promise<void> {
   const { log, kubectl, sidecarImage, kubeVersion } = options;
-  const values = { ...options.values, sidecar: { image: sidecarImage } };
+  const values = { ...options.values, sidecar: { ...options.values?.sidecar, image: sidecarImage } };
   const policies = await renderChart({ log, values, ...(kubeVersion && { kubeVersion }) });
   await kubectl.run(['apply', '-f', '-'], policies);
 

@@ -39,6 +39,11 @@ macp-auth-no-token
 {{ required "sidecar.image must be set to the image of the sidecar" .Values.sidecar.image }}
 {{- end }}
 
+{{/* CEL: the images that a new pod's sidecar may have. A template with a sidecar of its own names that of an earlier release. */}}
+{{- define "macp.sidecarImages" -}}
+{{ concat (list (include "macp.sidecarImage" .)) (.Values.sidecar.alsoAllowedImages | default list) | toJson }}
+{{- end }}
+
 {{- define "macp.operatorUser" -}}
 system:serviceaccount:{{ .Values.operator.namespace | default .Release.Namespace }}:{{ .Values.operator.serviceAccount.name }}
 {{- end }}
@@ -112,6 +117,14 @@ annotation counts as none here, so that the guard is the one that refuses it, in
   expression: "{{ include "macp.isPort" "askedPort" }} ? variables.askedPort : '{{ .Values.sidecar.port }}'"
 - name: healthPort
   expression: "{{ include "macp.isPort" "askedHealthPort" }} ? variables.askedHealthPort : '{{ .Values.sidecar.healthPort }}'"
+{{- range $resource := list "Cpu" "Memory" }}
+{{- $request := printf "asked%sRequest" $resource }}
+{{- $limit := printf "asked%sLimit" $resource }}
+- name: {{ lower $resource }}RequestExceedsLimit
+  expression: >-
+    {{ include "macp.isAmount" $request }} && {{ include "macp.isAmount" $limit }}
+    && quantity(variables.{{ $request }}).isGreaterThan(quantity(variables.{{ $limit }}))
+{{- end }}
 {{- end }}
 
 {{/* Pods with our label that are agents': the operator's own JWKS servers carry the label too. */}}
@@ -119,6 +132,28 @@ annotation counts as none here, so that the guard is the one that refuses it, in
 matchExpressions:
   - { key: {{ include "macp.issuerLabel" . }}, operator: Exists }
   - { key: app.kubernetes.io/managed-by, operator: NotIn, values: [{{ include "macp.managedBy" . }}] }
+{{- end }}
+
+{{/* CEL: whether who asks is one of guards.exempt. Empty lists exempt nobody. */}}
+{{- define "macp.isExempt" -}}
+{{- $exempt := .Values.guards.exempt | default dict -}}
+(request.userInfo.username in {{ $exempt.users | default list | toJson }}
+|| request.userInfo.?groups.orValue([]).exists(group, group in {{ $exempt.groups | default list | toJson }}))
+{{- end }}
+
+{{/*
+CEL: whether a new pod is made by a controller, which nobody is exempt for: behind the controller stands whoever wrote the
+template, and in some clusters the controller manager acts as one of system:masters.
+*/}}
+{{- define "macp.isOfController" -}}
+object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))
+{{- end }}
+
+{{/* The match condition of a guard that exempts. */}}
+{{- define "macp.exemption" -}}
+- name: is-not-exempt
+  expression: >-
+    !{{ include "macp.isExempt" . | nindent 4 | trim }}
 {{- end }}
 
 {{/* A policy about the operator's own requests, as far as its variables: its name, and what it is about. */}}

@@ -79,6 +79,19 @@ describe('an agent pod', () => {
     expect(untrusted?.note).toMatch(/--trusted-namespaces\), so run the pod in team/);
     expect(untrusted?.note).not.toContain('namespaceSelector');
   });
+
+  test("is told to run elsewhere where it is in a namespace of Kubernetes' own, which no selector selects", () => {
+    const pod = podOf(`${namespace}.${name}`, { namespace: 'kube-system' });
+    for (const isTrusted of [() => true, () => false]) {
+      const told = judge(pod, { isTrusted });
+      expect(told?.reason).toBe('NamespaceNotSelected');
+      expect(told?.note).toContain('begin with kube- get no keys from elsewhere, so run the pod in team');
+      expect(told?.note).not.toMatch(/namespaceSelector|--trusted-namespaces/);
+    }
+    expect(judge(podOf(`${namespace}.${name}`, { namespace: 'kubernetes' }))?.note).toContain(
+      'namespaceSelector',
+    );
+  });
 });
 
 describe('an orphan', () => {
