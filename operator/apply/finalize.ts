@@ -110,7 +110,7 @@ async function whyNotRetained(request: FinalizeRequest): Promise<string | undefi
   const { client, issuer, watchedNamespaces } = request;
   const { observed, traces } = await observeKeyring(client, issuer, watchedNamespaces);
   if (observed.state === 'absent' && nothingTellsOfKeys(traces)) return undefined;
-  const agents: AgentNamespaces = { selected: [], unselected: [], unknown: 'all', held: [] };
+  const agents: AgentNamespaces = { selected: [], unselected: [], unknown: 'all', held: [], unseen: 'all' };
   const outcome = await settleKeyring({ ...request, children: noChildren, agents, served: [] });
   // In a namespace that goes, nothing can be created, and nothing has to be kept.
   if (isNamespaceTerminating(outcome.failure)) return undefined;

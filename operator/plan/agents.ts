@@ -3,25 +3,31 @@ import { worksWith } from './codec.ts';
 import { type Deselection, isSpare, type Keyring, type KeyringKey, mapKeys } from './keyring.ts';
 import type { KeyPolicy } from './policy.ts';
 import { untilRefusedMs } from './revocation.ts';
-import type { Selection } from './selection.ts';
+import type { NamespaceSelector, Selection } from './selection.ts';
 
 /** What was seen of the namespaces, other than the issuer's own, whose agents get keys. */
 export interface AgentNamespaces extends Selection {
+  /** What selects them; absent where nothing does. */
+  selector?: NamespaceSelector;
   /** The signing keys that agent Secrets of this issuer hold, by namespace. */
   held: readonly { namespace: string; keys: readonly SigningKey[] }[];
+  /** The namespaces whose Secrets could not be listed yet: what is held there is not known. */
+  unseen: readonly string[] | 'all';
   /** The namespaces that the operator works in; undefined: all. What others were given it can no longer keep in step. */
   watched?: readonly string[];
 }
 
 /**
  * The kids that every agent Secret holds which is to be kept in step. A namespace that has none has no sidecar that
- * could go on with an older key, unless it was deselected before: then pods there have their old files still.
+ * could go on with an older key, unless it was deselected before: then pods there have their old files still. Of one
+ * whose Secrets are not known it cannot be said.
  */
 export function distributedEverywhere(
   { namespaces, deselected }: Keyring,
   own: readonly SigningKey[],
-  { held }: AgentNamespaces,
+  { held, unseen }: AgentNamespaces,
 ): string[] {
+  if (namespaces.some((namespace) => unseen === 'all' || unseen.includes(namespace))) return [];
   const listed = new Set(namespaces);
   const returned = deselected.map(({ namespace }) => namespace).filter((namespace) => listed.has(namespace));
   const kidsOf = (keys: readonly SigningKey[]) => new Set(keys.map(({ kid }) => kid));

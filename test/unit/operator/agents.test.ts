@@ -255,6 +255,20 @@ describe('the key that a deselected namespace knows', () => {
     expect(over.revoked).toHaveLength(1);
   });
 
+  test.each<[string, string[] | 'all']>([
+    ['of one of them', ['b']],
+    ['of any', 'all'],
+  ])('waits while the Secrets %s could not be listed', (_, unseen) => {
+    const { distributedAt: __, ...undistributed } = successor;
+    const late = { ...keyring, namespaces: ['b'], keys: [old, undistributed, ...keyring.keys.slice(2)] };
+    const confirmed = (more: Partial<AgentNamespaces>) =>
+      at(safe, late, { agents: { selected: ['b'], unselected: ['a'], ...more } }).keyring.keys.find(
+        ({ kid }) => kid === successor.kid,
+      )?.distributedAt;
+    expect(confirmed({ unseen })).toBeUndefined();
+    expect(confirmed({ unseen: ['elsewhere'] })).toBe(safe);
+  });
+
   test.each<[string, Seen]>([
     ['clocks differ', { servers: serving(keyring, { clockDifferenceMs: day }) }],
     ["a stranger's key is served", { servers: serving(keyring, { answers: [['strange']] }) }],

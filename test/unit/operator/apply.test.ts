@@ -9,6 +9,7 @@ import { isOurs, revisionOf } from '../../../operator/build/metadata.ts';
 import { serverService } from '../../../operator/build/server.ts';
 import { type KubeObject, type Resource, resources } from '../../../operator/cluster/resources.ts';
 import { noChildren } from '../../../operator/observe/world.ts';
+import type { AgentNamespaces } from '../../../operator/plan/agents.ts';
 import { decodeKeyring } from '../../../operator/plan/codec.ts';
 import { activeKey, type Keyring, publicKeys } from '../../../operator/plan/keyring.ts';
 import { FakeApiServer, failure } from './api-server.ts';
@@ -305,12 +306,12 @@ describe('an object is ours', () => {
 });
 
 describe('the keyring Secret', () => {
-  const settle = (by = issuer, children = noChildren, now = t0) =>
+  const settle = (by = issuer, children = noChildren, now = t0, agents = ownAgents) =>
     settleKeyring({
       client: api.client(),
       issuer: by,
       children,
-      agents: ownAgents,
+      agents,
       watchedNamespaces: undefined,
       served: [],
       now,
@@ -335,6 +336,65 @@ describe('the keyring Secret', () => {
     const outcome = await settle();
     expect(outcome.keyring).toEqual(newer);
     expect(writes()).toEqual([]);
+  });
+
+  describe('of an issuer with agents in other namespaces', () => {
+    const space = (name: string, labels: Record<string, string> = {}, deletionTimestamp?: string) => {
+      const metadata = { name, labels, ...(deletionTimestamp && { deletionTimestamp }) };
+      api.put(`/api/v1/namespaces/${name}`, { apiVersion: 'v1', kind: 'Namespace', metadata });
+    };
+    const cached = {
+      ...ownAgents,
+      selector: { matchLabels: { team: 'red' } },
+      selected: ['new'],
+      unselected: ['old', 'other'],
+    };
+    const settleWith = async (agents: AgentNamespaces = cached) => {
+      api.put(paths.issuer, issuer);
+      api.put(paths.keyring, objectsOf(issuer, keyringOf({ namespaces: ['old'] })).keyring);
+      const { keyring } = await settle(issuer, noChildren, t0, agents);
+      return {
+        namespaces: keyring?.namespaces,
+        deselected: keyring?.deselected.map(({ namespace }) => namespace),
+      };
+    };
+    const red = { team: 'red' };
+    const refuse = (code: number) => {
+      const isNamespace = (path: string) => /^\/api\/v1\/namespaces\/(new|old)$/.test(path);
+      api.intercept = ({ path }) => (isNamespace(path) ? failure(code, 'Whatever') : undefined);
+    };
+
+    test('notes what the cache says where it is so still', async () => {
+      space('new', red);
+      space('old');
+      expect(await settleWith()).toEqual({ namespaces: ['new'], deselected: ['old'] });
+      expect(api.calls('GET')).not.toContain('GET /api/v1/namespaces/other');
+    });
+
+    test('goes by the labels of now where the cache lags', async () => {
+      space('new');
+      space('old', red);
+      expect(await settleWith()).toEqual({ namespaces: ['old'], deselected: [] });
+      expect(writes()).toEqual([]);
+    });
+
+    test('forgets one that goes', async () => {
+      space('new', red, '2026-03-01T00:00:00Z');
+      expect(await settleWith()).toEqual({ namespaces: [], deselected: [] });
+    });
+
+    test('changes nothing by an outage, and goes by the cache where it may not look', async () => {
+      refuse(500);
+      expect(await settleWith()).toEqual({ namespaces: ['old'], deselected: [] });
+      refuse(403);
+      expect(await settleWith()).toEqual({ namespaces: ['new'], deselected: ['old'] });
+    });
+
+    test('takes away without a look at labels what no selector selects', async () => {
+      refuse(500);
+      const { selector: _, ...none } = { ...cached, selected: [] };
+      expect(await settleWith(none)).toEqual({ namespaces: [], deselected: ['old'] });
+    });
   });
 
   test('is created by one of two operators; the other looks again and takes those very keys', async () => {
