@@ -69,8 +69,8 @@ export async function finalize(request: FinalizeRequest): Promise<IssuerEvent | 
 }
 
 /**
- * Lets an issuer go whose namespace goes, before it is deleted itself: with an operator that goes in the same namespace
- * nobody would be left to do that. What is in its namespace goes with it.
+ * Lets an issuer go whose namespace goes, also before it is deleted itself: with an operator that goes in the same
+ * namespace nobody would be left to do that. What is in its namespace goes with it, and need not be readable any more.
  */
 export async function leaveNamespace({
   client,
@@ -80,8 +80,13 @@ export async function leaveNamespace({
   const { namespace, name } = cached.metadata;
   const issuer = await client.find<MacpAuthIssuer>(resources.issuers, namespace, name);
   if (!issuer?.metadata.finalizers?.includes(finalizer)) return;
-  const secrets = await listAgentSecrets(client, issuer.metadata, watchedNamespaces);
-  await deleteSecrets(client, issuer.metadata.namespace, secrets);
+  const others = watchedNamespaces?.filter((other) => other !== namespace);
+  const secrets = await listAgentSecrets(client, issuer.metadata, others);
+  await deleteSecrets(
+    client,
+    namespace,
+    secrets.filter(({ metadata }) => metadata.namespace !== namespace),
+  );
   await removeFinalizer(client, issuer);
 }
 
