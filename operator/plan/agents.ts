@@ -62,7 +62,10 @@ export function withNamespaces(
   const strays = held
     .filter(({ namespace }) => unselected.has(namespace) && !keyring.namespaces.includes(namespace))
     .map(({ namespace, keys }) => ({ namespace, since: now, keyIDs: keysOfOurs(keyring, keys) }));
-  const deselected = [...left, ...strays].reduce(withDeselection, keyring.deselected);
+  const deselected = [...left, ...strays].reduce(
+    (all, added) => withDeselection(all, added, keyring),
+    keyring.deselected,
+  );
   const kept = keyring.namespaces.filter((namespace) => unsure.has(namespace));
   const namespaces = [...new Set([...kept, ...selected])].toSorted();
   const isSame =
@@ -85,10 +88,16 @@ const keysOfOurs = (keyring: Keyring, keys: readonly SigningKey[]): string[] =>
     })
     .map(({ kid }) => kid);
 
-function withDeselection(deselected: Deselection[], added: Deselection): Deselection[] {
+function withDeselection(
+  deselected: Deselection[],
+  added: Deselection,
+  { keys, revoked }: Keyring,
+): Deselection[] {
   const before = deselected.find(({ namespace }) => namespace === added.namespace);
-  const keyIDs = [...new Set([...(before?.keyIDs ?? []), ...added.keyIDs])];
-  if (keyIDs.length === (before?.keyIDs.length ?? 0)) return deselected;
+  if (added.keyIDs.every((kid) => before?.keyIDs.includes(kid))) return deselected;
+  // A namespace that comes and goes for years would fill the Secret with what is long gone.
+  const isKnown = (kid: string) => [...keys, ...revoked].some((key) => key.kid === kid);
+  const keyIDs = [...new Set([...(before?.keyIDs ?? []).filter(isKnown), ...added.keyIDs])];
   return [...deselected.filter((one) => one !== before), { ...added, keyIDs }];
 }
 
