@@ -543,6 +543,30 @@ describe('the end of an issuer', () => {
       expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
     });
 
+    test.each([
+      ['all namespaces', undefined],
+      ['some', ['team', 'b', 'c', 'd', 'gone']],
+    ])('finds those that lost their labels by its keyring, for an operator for %s', async (_, watched) => {
+      const keyIDs = newer.keys.slice(0, 1).map(({ kid }) => kid);
+      const deselected = [{ namespace: 'c', since: t0, keyIDs }];
+      const knowing = { ...newer, namespaces: ['b', 'd', 'gone', 'elsewhere'], deselected };
+      has();
+      api.put(paths.keyring, objectsOf(issuer, knowing).keyring);
+      for (const namespace of ['b', 'c', 'd']) {
+        const { metadata, ...rest } = secretFor(issuer, namespace, newer);
+        api.put(at(namespace), { ...rest, metadata: { ...metadata, labels: {} } });
+      }
+      api.intercept = ({ path }) => (path === at('d') ? failure(403, 'Forbidden') : undefined);
+      await end(stored(dying('Retain')), watched);
+      expect(['b', 'c', 'd'].map((namespace) => api.objects.has(at(namespace)))).toEqual([
+        false,
+        false,
+        true,
+      ]);
+      expect(api.calls('GET').includes(`GET ${at('elsewhere')}`)).toBe(watched === undefined);
+      expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+    });
+
     test('leaves the Secrets of strangers', async () => {
       has();
       inAll(['b'], { type: 'Opaque' });
