@@ -87,7 +87,7 @@ function decide(policy: KeyPolicy, keyring: Keyring | undefined, now: number, ma
       silent: 0,
       clockDifferenceMs: 0,
     },
-    agents: { selected: [], unselected: [], unknown: [], held: [] },
+    agents: { selected: [], unselected: [], unknown: [], held: [], unseen: [] },
     now,
   };
   const decision = plan({ ...input, newKeys: [] });

@@ -12,6 +12,7 @@ import { type KubeObject, type Resource, resources } from './cluster/resources.t
 import type { Metrics } from './metrics.ts';
 import { isTrusted, observeAgents } from './observe/agents.ts';
 import { keyPolicy } from './observe/keyring.ts';
+import { readNamespace } from './observe/namespaces.ts';
 import type { AskPod } from './observe/probe.ts';
 import type { Children, World } from './observe/world.ts';
 import { type Keyring, knownKeyIDs } from './plan/keyring.ts';
@@ -62,7 +63,13 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   const { client, world, watchedNamespaces } = context;
   const cached = world.issuer(key);
   if (!cached) {
+    // Elsewhere nobody can tell whether there is such an issuer, nor has to clean up after one.
+    if (watchedNamespaces?.includes(key.namespace) === false) return undefined;
     await cleanUpAfter(client, key, world.agentSecrets(key));
+    return undefined;
+  }
+  if (await isNamespaceGoing(context, cached)) {
+    await leaveNamespace({ client, issuer: cached, watchedNamespaces });
     return undefined;
   }
   if (cached.metadata.deletionTimestamp) {
@@ -70,10 +77,6 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
       finalize({ client, issuer: cached, watchedNamespaces, now: context.now() }),
     );
     if (event) await recordEvent(client, context.log, cached, event);
-    return undefined;
-  }
-  if (world.namespaces()?.some(({ name, terminating }) => name === key.namespace && terminating)) {
-    await leaveNamespace({ client, issuer: cached, watchedNamespaces });
     return undefined;
   }
   if (issuerLabel(key).length > maxLabelLength) {
@@ -129,6 +132,22 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   const wait = settled ? settledMs : unsettledMs;
   const wakeIn = (keyring.wakeAt ?? Number.POSITIVE_INFINITY) - context.now();
   return Math.max(0, Math.min(keyring.retryMs ?? wait, wait, wakeIn));
+}
+
+// Where namespaces are only looked at now and then, a server pod or the issuer itself that goes says that it is time for
+// a look: the role in the namespace, without which nothing can be let go there, goes soon after.
+async function isNamespaceGoing(
+  { client, world, watchedNamespaces }: Context,
+  { metadata }: MacpAuthIssuer,
+): Promise<boolean> {
+  const { namespace, deletionTimestamp } = metadata;
+  const views = world.namespaces() ?? [];
+  if (views.some(({ name, terminating }) => name === namespace && terminating)) return true;
+  if (!watchedNamespaces) return false;
+  const { serverPods } = world.children(metadata);
+  if (!deletionTimestamp && !serverPods.some((pod) => pod.metadata.deletionTimestamp)) return false;
+  const now = await readNamespace(client, namespace).catch(() => undefined);
+  return now?.terminating ?? false;
 }
 
 // A step without which nothing else may happen: status says that it failed before the queue tries again.

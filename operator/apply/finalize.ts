@@ -5,14 +5,14 @@ import { type ApiClient, isNamespaceTerminating, isStatus } from '../cluster/cli
 import { createLimiter } from '../cluster/limiter.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import { listAgentSecrets } from '../observe/agents.ts';
-import { observeKeyring } from '../observe/keyring.ts';
+import { observeKeyring, readKeyring } from '../observe/keyring.ts';
 import { noChildren } from '../observe/world.ts';
 import type { AgentNamespaces } from '../plan/agents.ts';
 import { nothingTellsOfKeys } from '../plan/recovery.ts';
 import type { IssuerEvent } from '../status/events.ts';
 import { settleKeyring } from './keyring.ts';
 
-const deletionsAtATime = 16;
+const requestsAtATime = 16;
 
 /** Puts our finalizer on an issuer that lacks it, before anything exists that it would have to clean up. */
 export async function addFinalizer(client: ApiClient, issuer: MacpAuthIssuer): Promise<MacpAuthIssuer> {
@@ -49,7 +49,8 @@ export async function finalize(request: FinalizeRequest): Promise<IssuerEvent | 
     issuer.spec.deletionPolicy === 'Retain' ? await whyNotRetained({ ...request, issuer }) : undefined;
   const secrets = await listAgentSecrets(client, issuer.metadata, request.watchedNamespaces);
   const own = await client.find(resources.secrets, namespace, names.agentSecret);
-  const others = secrets.filter(({ metadata }) => metadata.namespace !== namespace);
+  const listed = secrets.filter(({ metadata }) => metadata.namespace !== namespace);
+  const others = [...listed, ...(await findUnlabelled({ ...request, issuer }, listed))];
   const all = own?.type === secretTypes.agent ? [own, ...others] : others;
   const kept = problem === undefined ? [] : lastOfKeys(all, namespace);
   for (const secret of kept) await markRetained(client, secret);
@@ -69,8 +70,8 @@ export async function finalize(request: FinalizeRequest): Promise<IssuerEvent | 
 }
 
 /**
- * Lets an issuer go whose namespace goes, before it is deleted itself: with an operator that goes in the same namespace
- * nobody would be left to do that. What is in its namespace goes with it.
+ * Lets an issuer go whose namespace goes, also before it is deleted itself: with an operator that goes in the same
+ * namespace nobody would be left to do that. What is in its namespace goes with it, and need not be readable any more.
  */
 export async function leaveNamespace({
   client,
@@ -80,9 +81,37 @@ export async function leaveNamespace({
   const { namespace, name } = cached.metadata;
   const issuer = await client.find<MacpAuthIssuer>(resources.issuers, namespace, name);
   if (!issuer?.metadata.finalizers?.includes(finalizer)) return;
-  const secrets = await listAgentSecrets(client, issuer.metadata, watchedNamespaces);
-  await deleteSecrets(client, issuer.metadata.namespace, secrets);
+  const others = watchedNamespaces?.filter((other) => other !== namespace);
+  const secrets = await listAgentSecrets(client, issuer.metadata, others);
+  await deleteSecrets(
+    client,
+    namespace,
+    secrets.filter(({ metadata }) => metadata.namespace !== namespace),
+  );
   await removeFinalizer(client, issuer);
+}
+
+// One that lost its labels is in no list: the keyring names the namespaces where it may be.
+async function findUnlabelled(
+  { client, issuer: { metadata }, watchedNamespaces }: FinalizeRequest,
+  listed: readonly KubeObject[],
+): Promise<KubeObject[]> {
+  const names = objectNames(metadata);
+  const observed = readKeyring(await client.find(resources.secrets, metadata.namespace, names.keyring));
+  if (observed.state !== 'present') return [];
+  const { namespaces, deselected } = observed.keyring;
+  const seen = new Set(listed.map((secret) => secret.metadata.namespace));
+  const unseen = [...new Set([...namespaces, ...deselected.map(({ namespace }) => namespace)])].filter(
+    (namespace) => !seen.has(namespace) && watchedNamespaces?.includes(namespace) !== false,
+  );
+  const find = (namespace: string) =>
+    client.find(resources.secrets, namespace, names.agentSecret).catch((error) => {
+      if (isStatus(error, 403)) return undefined;
+      throw error;
+    });
+  const limit = createLimiter(requestsAtATime);
+  const found = await Promise.all(unseen.map((namespace) => limit(() => find(namespace))));
+  return found.filter((secret) => secret !== undefined).filter(({ type }) => type === secretTypes.agent);
 }
 
 // One in the issuer's own namespace is enough, if it holds a key.
@@ -93,7 +122,7 @@ function lastOfKeys(secrets: readonly KubeObject[], own: string): KubeObject[] {
 }
 
 async function deleteSecrets(client: ApiClient, own: string, secrets: readonly KubeObject[]): Promise<void> {
-  const limit = createLimiter(deletionsAtATime);
+  const limit = createLimiter(requestsAtATime);
   const remove = async (secret: KubeObject) => {
     try {
       await client.delete(resources.secrets, secret);
@@ -110,7 +139,7 @@ async function whyNotRetained(request: FinalizeRequest): Promise<string | undefi
   const { client, issuer, watchedNamespaces } = request;
   const { observed, traces } = await observeKeyring(client, issuer, watchedNamespaces);
   if (observed.state === 'absent' && nothingTellsOfKeys(traces)) return undefined;
-  const agents: AgentNamespaces = { selected: [], unselected: [], unknown: 'all', held: [] };
+  const agents: AgentNamespaces = { selected: [], unselected: [], unknown: 'all', held: [], unseen: 'all' };
   const outcome = await settleKeyring({ ...request, children: noChildren, agents, served: [] });
   // In a namespace that goes, nothing can be created, and nothing has to be kept.
   if (isNamespaceTerminating(outcome.failure)) return undefined;

@@ -4,6 +4,7 @@ import { type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import { keyringSecret } from '../build/keyring-secret.ts';
 import { type ApiClient, briefly, isStatus } from '../cluster/client.ts';
 import { resources } from '../cluster/resources.ts';
+import { confirmAgents } from '../observe/agents.ts';
 import { glanceAtKeyring, type KeyringObservation, keyPolicy, observeKeyring } from '../observe/keyring.ts';
 import type { Children } from '../observe/world.ts';
 import type { AgentNamespaces } from '../plan/agents.ts';
@@ -64,7 +65,9 @@ export async function settleKeyring(request: SettleRequest): Promise<KeyringOutc
     if (observation.foreign) return nameConflict(issuer);
     const waits = observation.observed.state === 'absent' && observation.traces.distributed.length === 0;
     if (observation.predecessorLingers && waits) return waitForCollector();
-    const decision = await planWithKeys(request, observation);
+    const known = observation.observed.state === 'present' ? observation.observed.keyring.namespaces : [];
+    const agents = await confirmAgents(client, issuer, request.agents, known);
+    const decision = await planWithKeys({ ...request, agents }, observation);
     if (decision.action === 'hold') return hold(issuer, decision, observation);
     if (decision.action === 'keep') return current(decision, []);
     await persist(client, issuer, decision.keyring, observation);

@@ -8,10 +8,14 @@ import {
 } from '../api/names.ts';
 import { readDistributed, secretTypes } from '../build/files.ts';
 import { type ApiClient, isStatus } from '../cluster/client.ts';
+import { createLimiter } from '../cluster/limiter.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import type { AgentNamespaces } from '../plan/agents.ts';
-import { selectNamespaces } from '../plan/selection.ts';
+import { type NamespaceView, selectNamespaces } from '../plan/selection.ts';
+import { readNamespace, unreadableNamespace } from './namespaces.ts';
 import type { World } from './world.ts';
+
+const readsAtATime = 16;
 
 /** Whether an issuer may give keys to other namespaces than its own. */
 export const isTrusted = ({ metadata }: MacpAuthIssuer, trustedNamespaces: readonly string[]): boolean =>
@@ -48,7 +52,53 @@ export function observeAgents(
   return {
     ...selectNamespaces(namespace, selector, world.namespaces()),
     held: others.map((secret) => ({ namespace: secret.metadata.namespace, keys: readDistributed(secret) })),
+    unseen: world.unseenSecrets(),
+    ...(selector && { selector }),
     ...(watched && { watched }),
+  };
+}
+
+/**
+ * The same, where it would change what the keyring says of a namespace, with the labels that the namespace has now: a
+ * cache that lags, as it does by seconds where namespaces are polled, neither gives keys out nor takes them away.
+ * `known`: the namespaces that the keyring names.
+ */
+export async function confirmAgents(
+  client: ApiClient,
+  { metadata }: MacpAuthIssuer,
+  agents: AgentNamespaces,
+  known: readonly string[],
+): Promise<AgentNamespaces> {
+  const { selector, selected, unselected, unknown } = agents;
+  // Without a selector labels decide nothing.
+  if (!selector || unknown === 'all') return agents;
+  const before = new Set(known);
+  const changing = [
+    ...selected.filter((name) => !before.has(name)),
+    ...unselected.filter((name) => before.has(name)),
+  ];
+  const settled = new Set([...selected, ...unselected].filter((name) => !changing.includes(name)));
+  const views: NamespaceView[] = [];
+  const limit = createLimiter(readsAtATime);
+  const look = async (name: string) => {
+    try {
+      const view = await readNamespace(client, name);
+      if (view) views.push(view);
+    } catch (error) {
+      // Where the operator may not look, what it saw before counts; an outage decides nothing.
+      if (isStatus(error, 403)) settled.add(name);
+      else views.push(unreadableNamespace(name));
+    }
+  };
+  await Promise.all(changing.map((name) => limit(() => look(name))));
+  const live = selectNamespaces(metadata.namespace, selector, views);
+  const and = (names: readonly string[], others: readonly string[]) =>
+    [...names.filter((name) => settled.has(name)), ...others].toSorted();
+  return {
+    ...agents,
+    selected: and(selected, live.selected),
+    unselected: and(unselected, live.unselected),
+    unknown: unknown.concat(live.unknown),
   };
 }
 

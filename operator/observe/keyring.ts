@@ -88,14 +88,14 @@ export async function observeKeyring(
   }
   const owners = configMap?.metadata.ownerReferences ?? [];
   const ownedByOther = owners.length > 0 && owners.every((owner) => owner.uid !== uid);
-  const readKeyring = () => client.find(resources.secrets, namespace, names.keyring);
+  const readSecret = () => client.find(resources.secrets, namespace, names.keyring);
   const traces = tracesOf(current, configMap, agentSecret, []);
-  let found = observation(await readKeyring(), traces, ownedByOther);
+  let found = observation(await readSecret(), traces, ownedByOther);
   if (!found.foreign && !isWhole(found) && namesKeys(traces)) {
     // Only now what other namespaces hold counts; and then the keyring is read after it, as after all that tells of it.
     const secrets = await listAgentSecrets(client, issuer.metadata, watchedNamespaces);
     const others = secrets.filter(({ metadata }) => metadata.namespace !== namespace);
-    found = observation(await readKeyring(), tracesOf(current, configMap, agentSecret, others), ownedByOther);
+    found = observation(await readSecret(), tracesOf(current, configMap, agentSecret, others), ownedByOther);
   }
   const imported = await observeImport(client, current, found.observed);
   return { ...found, ...(imported && { imported }) };
@@ -152,10 +152,11 @@ function observation(
   predecessorLingers: boolean,
 ): KeyringObservation {
   const foreign = secret !== undefined && secret.type !== secretTypes.keyring;
-  return { secret, foreign, observed: observedKeyring(secret), traces, predecessorLingers };
+  return { secret, foreign, observed: readKeyring(secret), traces, predecessorLingers };
 }
 
-function observedKeyring(secret: KubeObject | undefined): ObservedKeyring {
+/** Reads the keyring that its Secret holds. */
+export function readKeyring(secret: KubeObject | undefined): ObservedKeyring {
   if (!secret) return { state: 'absent' };
   const data = secret.data as Record<string, string> | undefined;
   const decoded = decodeKeyring(fromBase64(data?.[keyringFile]));

@@ -29,6 +29,20 @@ const viewOf = ({ metadata }: KubeObject): NamespaceView => ({
   readable: true,
 });
 
+/** Reads a namespace as it is now; undefined where there is none. */
+export async function readNamespace(client: ApiClient, name: string): Promise<NamespaceView | undefined> {
+  const object = await client.find(resources.namespaces, undefined, name);
+  return object && viewOf(object);
+}
+
+/** What is known of a namespace that cannot be read: its name, and the label that follows from it. */
+export const unreadableNamespace = (name: string): NamespaceView => ({
+  name,
+  labels: { [nameLabel]: name },
+  terminating: false,
+  readable: false,
+});
+
 /** Follows all namespaces, which takes a permission for the whole cluster. */
 export function followAllNamespaces({ client, onChange, log, signal }: FollowOptions): Namespaces {
   const views = new Map<string, NamespaceView>();
@@ -71,12 +85,11 @@ export function pollNamespaces({
     const before = views.get(name);
     let after: NamespaceView | undefined;
     try {
-      const object = await client.find(resources.namespaces, undefined, name);
-      after = object && viewOf(object);
+      after = await readNamespace(client, name);
     } catch (error) {
       log.debug({ namespace: name, reason: briefly(error) }, 'the namespace cannot be read');
       // What was read once goes on being so: neither an outage nor a lost permission changes labels.
-      after = before ?? { name, labels: { [nameLabel]: name }, terminating: false, readable: false };
+      after = before ?? unreadableNamespace(name);
     }
     if (after) views.set(name, after);
     else views.delete(name);

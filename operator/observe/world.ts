@@ -36,6 +36,8 @@ export interface World {
   children(key: IssuerKey): Children;
   /** The agent Secrets of an issuer in the cache, in whichever namespace. */
   agentSecrets(key: IssuerKey): KubeObject[];
+  /** The namespaces whose Secrets were never listed: that the cache has none of them means nothing. */
+  unseenSecrets(): string[] | 'all';
   /** The namespaces that the operator works in; undefined until it is known which there are. */
   namespaces(): NamespaceView[] | undefined;
   /** Whether all issuers of a namespace are known. */
@@ -151,6 +153,11 @@ export function followWorld(options: {
       return list('secrets').filter(
         ({ type, metadata }) => type === secretTypes.agent && metadata.name === agentSecret,
       );
+    },
+    unseenSecrets() {
+      const unseen = informers.secrets.filter(({ informer }) => !informer.synced());
+      const names = unseen.flatMap(({ namespace }) => namespace ?? []);
+      return names.length < unseen.length ? 'all' : names;
     },
     namespaces: allNamespaces.list,
     knowsIssuers: (namespace) =>

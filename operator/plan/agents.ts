@@ -3,25 +3,31 @@ import { worksWith } from './codec.ts';
 import { type Deselection, isSpare, type Keyring, type KeyringKey, mapKeys } from './keyring.ts';
 import type { KeyPolicy } from './policy.ts';
 import { untilRefusedMs } from './revocation.ts';
-import type { Selection } from './selection.ts';
+import type { NamespaceSelector, Selection } from './selection.ts';
 
 /** What was seen of the namespaces, other than the issuer's own, whose agents get keys. */
 export interface AgentNamespaces extends Selection {
+  /** What selects them; absent where nothing does. */
+  selector?: NamespaceSelector;
   /** The signing keys that agent Secrets of this issuer hold, by namespace. */
   held: readonly { namespace: string; keys: readonly SigningKey[] }[];
+  /** The namespaces whose Secrets could not be listed yet: what is held there is not known. */
+  unseen: readonly string[] | 'all';
   /** The namespaces that the operator works in; undefined: all. What others were given it can no longer keep in step. */
   watched?: readonly string[];
 }
 
 /**
  * The kids that every agent Secret holds which is to be kept in step. A namespace that has none has no sidecar that
- * could go on with an older key, unless it was deselected before: then pods there have their old files still.
+ * could go on with an older key, unless it was deselected before: then pods there have their old files still. Of one
+ * whose Secrets are not known it cannot be said.
  */
 export function distributedEverywhere(
   { namespaces, deselected }: Keyring,
   own: readonly SigningKey[],
-  { held }: AgentNamespaces,
+  { held, unseen }: AgentNamespaces,
 ): string[] {
+  if (namespaces.some((namespace) => unseen === 'all' || unseen.includes(namespace))) return [];
   const listed = new Set(namespaces);
   const returned = deselected.map(({ namespace }) => namespace).filter((namespace) => listed.has(namespace));
   const kidsOf = (keys: readonly SigningKey[]) => new Set(keys.map(({ kid }) => kid));
@@ -56,7 +62,10 @@ export function withNamespaces(
   const strays = held
     .filter(({ namespace }) => unselected.has(namespace) && !keyring.namespaces.includes(namespace))
     .map(({ namespace, keys }) => ({ namespace, since: now, keyIDs: keysOfOurs(keyring, keys) }));
-  const deselected = [...left, ...strays].reduce(withDeselection, keyring.deselected);
+  const deselected = [...left, ...strays].reduce(
+    (all, added) => withDeselection(all, added, keyring),
+    keyring.deselected,
+  );
   const kept = keyring.namespaces.filter((namespace) => unsure.has(namespace));
   const namespaces = [...new Set([...kept, ...selected])].toSorted();
   const isSame =
@@ -79,10 +88,16 @@ const keysOfOurs = (keyring: Keyring, keys: readonly SigningKey[]): string[] =>
     })
     .map(({ kid }) => kid);
 
-function withDeselection(deselected: Deselection[], added: Deselection): Deselection[] {
+function withDeselection(
+  deselected: Deselection[],
+  added: Deselection,
+  { keys, revoked }: Keyring,
+): Deselection[] {
   const before = deselected.find(({ namespace }) => namespace === added.namespace);
-  const keyIDs = [...new Set([...(before?.keyIDs ?? []), ...added.keyIDs])];
-  if (keyIDs.length === (before?.keyIDs.length ?? 0)) return deselected;
+  if (added.keyIDs.every((kid) => before?.keyIDs.includes(kid))) return deselected;
+  // A namespace that comes and goes for years would fill the Secret with what is long gone.
+  const isKnown = (kid: string) => [...keys, ...revoked].some((key) => key.kid === kid);
+  const keyIDs = [...new Set([...(before?.keyIDs ?? []).filter(isKnown), ...added.keyIDs])];
   return [...deselected.filter((one) => one !== before), { ...added, keyIDs }];
 }
 

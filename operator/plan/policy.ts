@@ -32,6 +32,9 @@ export const maxPublishedKeys = 64;
 /** Kids of removed keys that are remembered, the newest: a Secret holds a MiB. */
 export const maxRemovedKeyIDs = 2_000;
 
+/** Revoked keys that are remembered, the newest, and all that the spec names: status lists each. */
+export const maxRevoked = 500;
+
 /** The longest `ttl.max` that the CRD admits, for keys of which nothing else is known. */
 export const longestTTLMs = 86_400_000;
 

@@ -1,6 +1,12 @@
 import type { Algorithm } from '../../sidecar/contract/jwk.ts';
 import { type Keyring, type KeyringKey, type RevokedKey, uniteByKid, without } from './keyring.ts';
-import { type KeyPolicy, postponementMs, verifierStaleGraceMs } from './policy.ts';
+import {
+  type KeyPolicy,
+  maxRemovedKeyIDs,
+  maxRevoked,
+  postponementMs,
+  verifierStaleGraceMs,
+} from './policy.ts';
 import { isServedSomewhere, type ServerObservation } from './servers.ts';
 
 /** How long a verifier goes on accepting a key that it fetched just before it was withdrawn. */
@@ -39,6 +45,27 @@ export function withRevoked(
   const records = keyring.keys.filter(isRevoked).map((key) => revocationOf(key.kid, key.algorithm, when));
   if (records.length === 0) return keyring;
   return { ...without(keyring, isRevoked), revoked: [...keyring.revoked, ...records] };
+}
+
+/**
+ * The keyring without the oldest revocations, where there are many: each deselected namespace may add one, and a Secret
+ * and status hold only so much. One that the spec names, or that a verifier may not know of yet, stays.
+ */
+export function withoutOldRevocations(
+  keyring: Keyring,
+  { policy, now }: { policy: KeyPolicy; now: number },
+): Keyring {
+  const { revoked } = keyring;
+  const excess = revoked.length - maxRevoked;
+  if (excess <= 0) return keyring;
+  const old = revoked
+    .filter(({ kid, safeAtWorst }) => safeAtWorst <= now && !policy.revokedKeyIDs.includes(kid))
+    .toSorted((a, b) => a.revokedAt - b.revokedAt)
+    .slice(0, excess);
+  const gone = new Set(old.map(({ kid }) => kid));
+  // Status may name them still: they stay known.
+  const removedKeyIDs = [...new Set([...keyring.removedKeyIDs, ...gone])].slice(-maxRemovedKeyIDs);
+  return { ...keyring, removedKeyIDs, revoked: revoked.filter(({ kid }) => !gone.has(kid)) };
 }
 
 interface Observed {

@@ -37,7 +37,7 @@ import {
   spareCount,
   switchAt,
 } from './policy.ts';
-import { withLaterSafety, withRevocations, withRevoked } from './revocation.ts';
+import { withLaterSafety, withoutOldRevocations, withRevocations, withRevoked } from './revocation.ts';
 import {
   abbreviated,
   isMissingSomewhere,
@@ -225,6 +225,7 @@ export function evolve(
     (keyring) => withRemovals(keyring, circumstances),
     (keyring) => withoutExposed(keyring, circumstances),
     (keyring) => withoutHarmless(keyring, now),
+    (keyring) => withoutOldRevocations(keyring, circumstances),
     (keyring) => withSpares(keyring, circumstances, supply),
     (keyring) => (hasSigner(keyring, start, now) ? keyring : withPromotion(keyring, circumstances)),
     (keyring) => withCommit(keyring, circumstances),

@@ -8,6 +8,7 @@ import { sidecarImage } from '../support/operator.ts';
 import { type Bench, eventually, openBench } from './support.ts';
 
 const rbac = await readFile(join(import.meta.dirname, '../../operator/rbac.yaml'), 'utf8');
+const namespacesPage = await readFile(join(import.meta.dirname, '../../docs/namespaces.md'), 'utf8');
 const key = 'kubernetes.io/metadata.name';
 
 // An operator without a permission for the whole cluster: the shipped role, bound in some namespaces alone.
@@ -35,6 +36,7 @@ describe('an operator for some namespaces', () => {
     await bench?.close();
     await bench?.kubectl.run(['delete', 'namespace', '--wait=false', ...spaces]);
     await bench?.kubectl.run(['delete', 'clusterrole', account]);
+    await bench?.kubectl.run(['delete', 'clusterrolebinding', account, '--ignore-not-found']);
   }, 60_000);
 
   const applyObject = (object: object) => bench.kubectl.run(['apply', '-f', '-'], JSON.stringify(object));
@@ -112,6 +114,49 @@ describe('an operator for some namespaces', () => {
     await condition('named', 'Accepted', 'NamespaceNotWatched', new RegExp(`--namespaces\\): ${outside}`));
     await bench.kubectl.run(['delete', 'mai', 'named', '-n', bench.namespace, '--timeout=20s']);
     for (const name of [bench.namespace, ...spaces]) expect(await secretIn('named', name)).toBeUndefined();
+    await operator.stop();
+  }, 240_000);
+
+  // The role in a namespace goes with it, and no finalizer can be given up without.
+  test('lets the issuers of a namespace go that is deleted with its role, by the documented role', async () => {
+    const documented = parseAllDocuments(
+      /```yaml\n(kind: ClusterRole\n[^`]*)```/.exec(namespacesPage)?.[1] ?? '',
+    );
+    for (const document of documented) await applyObject(document.toJSON());
+    await applyObject({
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'ClusterRoleBinding',
+      metadata: { name: account },
+      roleRef: {
+        apiGroup: 'rbac.authorization.k8s.io',
+        kind: 'ClusterRole',
+        name: documented[0]?.toJSON().metadata.name,
+      },
+      subjects: [{ kind: 'ServiceAccount', name: account, namespace: 'macp-auth-system' }],
+    });
+    const [a] = spaces as [string];
+    const homes = [1, 2, 3].map((n) => `${bench.namespace}-home-${n}`);
+    for (const home of homes) {
+      await bench.kubectl.run(['create', 'namespace', home]);
+      await bind(home);
+    }
+    const watched = ['--namespaces', [...homes, a].join(',')];
+    const flags = ['--sidecar-image', sidecarImage, '--trusted-namespaces', homes.join(',')];
+    const operator = bench.operator([...flags, ...watched], await bench.kubeconfigOf(account));
+    const spec = selecting({ matchLabels: { [key]: a } });
+    const { apiVersion, kind } = resources.issuers;
+    for (const namespace of homes)
+      await applyObject({ apiVersion, kind, metadata: { name: 'passing', namespace }, spec });
+    const held = (namespace: string) =>
+      bench.client.find(resources.secrets, a, objectNames({ namespace, name: 'passing' }).agentSecret);
+    for (const home of homes) {
+      await bench.kubectl.run([
+        ...['wait', '--for=condition=Ready', 'mai/passing', '-n', home, '--timeout=60s'],
+      ]);
+      expect(await held(home)).toBeDefined();
+    }
+    for (const home of homes) await bench.kubectl.run(['delete', 'namespace', home, '--timeout=60s']);
+    for (const home of homes) expect(await held(home)).toBeUndefined();
     await operator.stop();
   }, 240_000);
 });

@@ -255,6 +255,20 @@ describe('the key that a deselected namespace knows', () => {
     expect(over.revoked).toHaveLength(1);
   });
 
+  test.each<[string, string[] | 'all']>([
+    ['of one of them', ['b']],
+    ['of any', 'all'],
+  ])('waits while the Secrets %s could not be listed', (_, unseen) => {
+    const { distributedAt: __, ...undistributed } = successor;
+    const late = { ...keyring, namespaces: ['b'], keys: [old, undistributed, ...keyring.keys.slice(2)] };
+    const confirmed = (more: Partial<AgentNamespaces>) =>
+      at(safe, late, { agents: { selected: ['b'], unselected: ['a'], ...more } }).keyring.keys.find(
+        ({ kid }) => kid === successor.kid,
+      )?.distributedAt;
+    expect(confirmed({ unseen })).toBeUndefined();
+    expect(confirmed({ unseen: ['elsewhere'] })).toBe(safe);
+  });
+
   test.each<[string, Seen]>([
     ['clocks differ', { servers: serving(keyring, { clockDifferenceMs: day }) }],
     ["a stranger's key is served", { servers: serving(keyring, { answers: [['strange']] }) }],
@@ -288,6 +302,20 @@ describe('the key that a deselected namespace knows', () => {
     ]);
     expect(committedKey(twice, activateAt + minute)).toBeDefined();
   });
+});
+
+test('a namespace that comes and goes for years does not fill the keyring with keys that are long gone', () => {
+  const known = active();
+  const record = { kid: 'revoked', algorithm: 'ES256' as const, revokedAt: t0, safeAt: t0, safeAtWorst: t0 };
+  const keyring = keyringOf({
+    keys: [known, ripe(), ripe()],
+    revoked: [record],
+    namespaces: ['a'],
+    deselected: [{ namespace: 'a', since: t0, keyIDs: ['gone', 'revoked'] }],
+  });
+  const now = t0 + minute;
+  const after = withNamespaces(keyring, { agents: { ...ownAgents, unselected: ['a'] }, now });
+  expect(after.deselected).toEqual([{ namespace: 'a', since: now, keyIDs: ['revoked', known.kid] }]);
 });
 
 describe('a lost keyring', () => {
@@ -454,7 +482,7 @@ describe('noting namespaces', () => {
     const noted = note(keyring, { unselected: ['a', 'b'] });
     expect(noted.deselected).toEqual([
       before[1],
-      { namespace: 'a', since: now, keyIDs: ['gone', one.kid, other.kid] },
+      { namespace: 'a', since: now, keyIDs: [one.kid, other.kid] },
     ]);
   });
 

@@ -10,6 +10,7 @@ import { generationOf, isOurs, revisionOf } from '../../../operator/build/metada
 import { serverService } from '../../../operator/build/server.ts';
 import { type KubeObject, type Resource, resources } from '../../../operator/cluster/resources.ts';
 import { noChildren } from '../../../operator/observe/world.ts';
+import type { AgentNamespaces } from '../../../operator/plan/agents.ts';
 import { decodeKeyring } from '../../../operator/plan/codec.ts';
 import { activeKey, type Keyring, publicKeys } from '../../../operator/plan/keyring.ts';
 import { FakeApiServer, failure } from './api-server.ts';
@@ -368,12 +369,12 @@ describe('an object is ours', () => {
 });
 
 describe('the keyring Secret', () => {
-  const settle = (by = issuer, children = noChildren, now = t0) =>
+  const settle = (by = issuer, children = noChildren, now = t0, agents = ownAgents) =>
     settleKeyring({
       client: api.client(),
       issuer: by,
       children,
-      agents: ownAgents,
+      agents,
       watchedNamespaces: undefined,
       served: [],
       now,
@@ -401,6 +402,65 @@ describe('the keyring Secret', () => {
     const outcome = await settle();
     expect(outcome.keyring).toEqual(newer);
     expect(writes()).toEqual([]);
+  });
+
+  describe('of an issuer with agents in other namespaces', () => {
+    const space = (name: string, labels: Record<string, string> = {}, deletionTimestamp?: string) => {
+      const metadata = { name, labels, ...(deletionTimestamp && { deletionTimestamp }) };
+      api.put(`/api/v1/namespaces/${name}`, { apiVersion: 'v1', kind: 'Namespace', metadata });
+    };
+    const cached = {
+      ...ownAgents,
+      selector: { matchLabels: { team: 'red' } },
+      selected: ['new'],
+      unselected: ['old', 'other'],
+    };
+    const settleWith = async (agents: AgentNamespaces = cached) => {
+      api.put(paths.issuer, issuer);
+      api.put(paths.keyring, objectsOf(issuer, keyringOf({ namespaces: ['old'] })).keyring);
+      const { keyring } = await settle(issuer, noChildren, t0, agents);
+      return {
+        namespaces: keyring?.namespaces,
+        deselected: keyring?.deselected.map(({ namespace }) => namespace),
+      };
+    };
+    const red = { team: 'red' };
+    const refuse = (code: number) => {
+      const isNamespace = (path: string) => /^\/api\/v1\/namespaces\/(new|old)$/.test(path);
+      api.intercept = ({ path }) => (isNamespace(path) ? failure(code, 'Whatever') : undefined);
+    };
+
+    test('notes what the cache says where it is so still', async () => {
+      space('new', red);
+      space('old');
+      expect(await settleWith()).toEqual({ namespaces: ['new'], deselected: ['old'] });
+      expect(api.calls('GET')).not.toContain('GET /api/v1/namespaces/other');
+    });
+
+    test('goes by the labels of now where the cache lags', async () => {
+      space('new');
+      space('old', red);
+      expect(await settleWith()).toEqual({ namespaces: ['old'], deselected: [] });
+      expect(writes()).toEqual([]);
+    });
+
+    test('forgets one that goes', async () => {
+      space('new', red, '2026-03-01T00:00:00Z');
+      expect(await settleWith()).toEqual({ namespaces: [], deselected: [] });
+    });
+
+    test('changes nothing by an outage, and goes by the cache where it may not look', async () => {
+      refuse(500);
+      expect(await settleWith()).toEqual({ namespaces: ['old'], deselected: [] });
+      refuse(403);
+      expect(await settleWith()).toEqual({ namespaces: ['new'], deselected: ['old'] });
+    });
+
+    test('takes away without a look at labels what no selector selects', async () => {
+      refuse(500);
+      const { selector: _, ...none } = { ...cached, selected: [] };
+      expect(await settleWith(none)).toEqual({ namespaces: [], deselected: ['old'] });
+    });
   });
 
   test('is created by one of two operators; the other looks again and takes those very keys', async () => {
@@ -546,6 +606,30 @@ describe('the end of an issuer', () => {
         true,
         false,
       ]);
+      expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
+    });
+
+    test.each([
+      ['all namespaces', undefined],
+      ['some', ['team', 'b', 'c', 'd', 'gone']],
+    ])('finds those that lost their labels by its keyring, for an operator for %s', async (_, watched) => {
+      const keyIDs = newer.keys.slice(0, 1).map(({ kid }) => kid);
+      const deselected = [{ namespace: 'c', since: t0, keyIDs }];
+      const knowing = { ...newer, namespaces: ['b', 'd', 'gone', 'elsewhere'], deselected };
+      has();
+      api.put(paths.keyring, objectsOf(issuer, knowing).keyring);
+      for (const namespace of ['b', 'c', 'd']) {
+        const { metadata, ...rest } = secretFor(issuer, namespace, newer);
+        api.put(at(namespace), { ...rest, metadata: { ...metadata, labels: {} } });
+      }
+      api.intercept = ({ path }) => (path === at('d') ? failure(403, 'Forbidden') : undefined);
+      await end(stored(dying('Retain')), watched);
+      expect(['b', 'c', 'd'].map((namespace) => api.objects.has(at(namespace)))).toEqual([
+        false,
+        false,
+        true,
+      ]);
+      expect(api.calls('GET').includes(`GET ${at('elsewhere')}`)).toBe(watched === undefined);
       expect(api.objects.get(paths.issuer)?.metadata.finalizers).toEqual([]);
     });
 

@@ -89,7 +89,13 @@ export function serving(keyring: Keyring, overrides: Partial<ServerObservation> 
 }
 
 /** An issuer whose own namespace alone has agents. */
-export const ownAgents: AgentNamespaces = { selected: [], unselected: [], unknown: [], held: [] };
+export const ownAgents: AgentNamespaces = {
+  selected: [],
+  unselected: [],
+  unknown: [],
+  held: [],
+  unseen: [],
+};
 
 export const noTraces: Traces = {
   revision: 0,

@@ -6,7 +6,7 @@ import {
   publicKeys,
   type RevokedKey,
 } from '../../../operator/plan/keyring.ts';
-import { type KeyPolicy, postponementMs } from '../../../operator/plan/policy.ts';
+import { type KeyPolicy, maxRevoked, postponementMs } from '../../../operator/plan/policy.ts';
 import type { Traces } from '../../../operator/plan/recovery.ts';
 import type { ServerObservation } from '../../../operator/plan/servers.ts';
 import {
@@ -214,6 +214,40 @@ describe('a revoked key that a server still serves', () => {
   test('is no new revision: nothing derives from it', () => {
     const decision = at(t0 + day, keyring, {}, served);
     expect(decision).toMatchObject({ action: 'write', keyring: { revision: keyring.revision } });
+  });
+});
+
+describe('revocations that are long over', () => {
+  const count = maxRevoked + 3;
+  const record = (index: number, safeAtWorst = t0): RevokedKey => ({
+    kid: `revoked-${index}`,
+    algorithm: 'ES256',
+    revokedAt: t0 - (count - index) * day,
+    safeAt: safeAtWorst - hour,
+    safeAtWorst,
+  });
+  const revoked = Array.from({ length: count }, (_, index) => record(index));
+  const kidsOf = (keys: readonly RevokedKey[]) => keys.map(({ kid }) => kid);
+
+  test('are forgotten, the oldest first, where there are many; what was forgotten is known still', () => {
+    const { keyring } = at(t0, keyringOf({ revoked }));
+    expect(kidsOf(keyring.revoked)).toEqual(kidsOf(revoked.slice(3)));
+    expect(keyring.removedKeyIDs).toEqual(['revoked-0', 'revoked-1', 'revoked-2']);
+    // Status names them until it is written.
+    const told = tracesOf(keyring, { revoked });
+    const again = planned({ policy: policyOf(), observed: present(keyring), traces: told, now: t0 });
+    expect(again.action).toBe('keep');
+  });
+
+  test('are all remembered up to so many', () => {
+    expect(at(t0, keyringOf({ revoked: revoked.slice(3) })).action).toBe('keep');
+  });
+
+  test('stay where the spec names them, or a verifier may not know of them', () => {
+    const late = record(1, t0 + 1);
+    const keyring = keyringOf({ revoked: revoked.map((one) => (one.kid === late.kid ? late : one)) });
+    const after = at(t0, keyring, { revokedKeyIDs: ['revoked-0'] }).keyring.revoked;
+    expect(kidsOf(after)).toEqual(['revoked-0', 'revoked-1', ...kidsOf(revoked.slice(5))]);
   });
 });
 

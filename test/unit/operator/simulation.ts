@@ -575,7 +575,8 @@ export class Simulation {
   private agents(): AgentNamespaces {
     const [selected, unselected] = this.selected ? [['elsewhere'], []] : [[], ['elsewhere']];
     const keys = this.elsewhere?.distributed;
-    return { selected, unselected, unknown: [], held: keys ? [{ namespace: 'elsewhere', keys }] : [] };
+    const held = keys ? [{ namespace: 'elsewhere', keys }] : [];
+    return { selected, unselected, unknown: [], held, unseen: [] };
   }
 
   private fresh(count: number, algorithm: Algorithm): NewKey[] {

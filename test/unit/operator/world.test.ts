@@ -38,6 +38,7 @@ describe('the world of an operator', () => {
     expect(world.knowsIssuers('dark')).toBe(false);
     expect(world.knowsIssuers('elsewhere')).toBe(false);
     expect(world.problem('dark')).toMatch(/may not list and watch/);
+    expect(world.unseenSecrets()).toEqual(['dark']);
   });
 
   test.each<[string, readonly string[] | undefined, (path: string) => boolean, number]>([
@@ -55,7 +56,9 @@ describe('the world of an operator', () => {
   test('knows the issuers of every namespace where it follows all', async () => {
     const world = follow(undefined);
     expect(world.knowsIssuers('a')).toBe(false);
+    expect(world.unseenSecrets()).toBe('all');
     await until(world.synced);
     expect(world.knowsIssuers('a')).toBe(true);
+    expect(world.unseenSecrets()).toEqual([]);
   });
 });
