@@ -88,6 +88,8 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   const ready = children.serverPods.filter(isReady);
   const served = await Promise.all(ready.map(context.askPod));
   const agents = observeAgents(world, issuer, context.trustedNamespaces, watchedNamespaces);
+  // Of the same moment: one that comes later was not asked what it holds, and must not be taken away.
+  const agentSecrets = new Map(world.agentSecrets(key).map((secret) => [secret.metadata.namespace, secret]));
   const keyring = await settleKeyring({
     client,
     issuer,
@@ -106,7 +108,7 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     ...context,
     issuer,
     children,
-    agentSecrets: new Map(world.agentSecrets(key).map((secret) => [secret.metadata.namespace, secret])),
+    agentSecrets,
     selection: agents,
     keyring,
   });

@@ -191,15 +191,19 @@ async function write(
   });
 }
 
-// Pods that wait for what is created start with it. Where it was taken away before, others may run with the old files.
+// Pods that wait for what is created start with it. Others may run with older files: where it was taken away before, and
+// servers of an issuer that was deleted and made again.
 async function touch(
   request: DistributeRequest,
   namespace: string,
   written: readonly (Written | undefined)[],
   keyring?: Keyring,
 ): Promise<void> {
-  const isBack = keyring?.deselected.some((one) => one.namespace === namespace) ?? false;
-  const last = written.findLast((one) => one?.filesChanged && (isBack || !one.created));
+  const { issuer, children } = request;
+  const mayHaveOlder =
+    keyring?.deselected.some((one) => one.namespace === namespace) ||
+    (namespace === issuer.metadata.namespace && children.serverPods.length > 0);
+  const last = written.findLast((one) => one?.filesChanged && (mayHaveOlder || !one.created));
   if (last) await touchPods(request, namespace, last.resourceVersion);
 }
 

@@ -221,6 +221,13 @@ describe('pods are made to look', () => {
     expect(touched()).toEqual([`PATCH ${podAt('b', 'agent-0')}`]);
   });
 
+  test('when it is created for servers that were there before, as those of an issuer that was deleted', async () => {
+    pods('team');
+    const serverPods = [objectNamed('agent-0', { namespace: 'team' })];
+    await run(live(keyringOf()), { children: { ...noChildren, serverPods } });
+    expect(touched()).toEqual([`PATCH ${podAt('team', 'agent-0')}`]);
+  });
+
   test('not when the spec changed in what no file tells', async () => {
     pods('a');
     const agentSecrets = inCache(secretIn('a', older));
