@@ -347,14 +347,19 @@ describe('a lost keyring', () => {
 
 test('an older copy, by consent, knows of the namespaces of both', () => {
   const copy = ripeKeyring({ revision: 4, namespaces: ['a'] });
-  const { keyring } = plannedKeyring({
-    policy: policyOf({ rotateNow: 'go' }),
-    observed: present(copy),
-    traces: tracesOf(copy, { revision: 9, observedRotateNow: '', holders: ['b'] }),
-    agents: { ...ownAgents, selected: ['a', 'b'] },
-    now: t0 + switchTime,
-  });
-  expect(keyring.namespaces).toEqual(['a', 'b']);
+  const settle = (agents: Partial<AgentNamespaces>) =>
+    plannedKeyring({
+      policy: policyOf({ rotateNow: 'go' }),
+      observed: present(copy),
+      traces: tracesOf(copy, { revision: 9, observedRotateNow: '', holders: ['b'] }),
+      agents: { ...ownAgents, ...agents },
+      now: t0 + switchTime,
+    }).keyring;
+  expect(settle({ selected: ['a', 'b'] }).namespaces).toEqual(['a', 'b']);
+  expect(settle({ unknown: 'all' }).namespaces).toEqual(['a', 'b']);
+  const { namespaces, deselected } = settle({ unselected: ['a', 'b'] });
+  expect(namespaces).toEqual([]);
+  expect(deselected.map(({ namespace }) => namespace)).toEqual(['a', 'b']);
 });
 
 // What holds whatever happens around it: the functions by themselves.

@@ -211,7 +211,11 @@ describe('a keyring that begins with an imported key', () => {
     expect(has({ ...importing, revokedKeyIDs: ['key-1'] })).toBe(false);
   });
 
-  const gone = (outcome: { key: ImportedKey }, policy: Partial<KeyPolicy> = {}, revoked: string[] = []) => {
+  const gone = (
+    outcome: { key: ImportedKey } | { problem: string },
+    policy: Partial<KeyPolicy> = {},
+    revoked: string[] = [],
+  ) => {
     const before = begun();
     const records = revoked.map((kid) => ({
       kid,
@@ -243,6 +247,14 @@ describe('a keyring that begins with an imported key', () => {
     ['in status', {}, ['key-1']],
   ])('is not rebuilt from a key that was revoked %s', (_, policy, revoked) => {
     expect(gone({ key }, policy, revoked)).toMatchObject({ action: 'hold', reason: 'KeyringLost' });
+  });
+
+  test('is rebuilt from it although another key was revoked', () => {
+    expect(gone({ key }, {}, ['other'])).toMatchObject({ action: 'write', change: 'KeyringRebuilt' });
+  });
+
+  test('waits where all else is lost and the old copy of the key cannot be read', () => {
+    expect(gone({ problem: 'it is no key' })).toMatchObject({ action: 'hold', reason: 'KeyringLost' });
   });
 
   test('that is replaced by consent has not begun with the key, which it does not hold', () => {
