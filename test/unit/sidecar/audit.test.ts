@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { Grant } from '../../../sidecar/contract/grants.ts';
 import { refusals } from '../../../sidecar/mint/refusals.ts';
 import { keyFixture, mintFiles, Volume } from './support/fixtures.ts';
-import { ask, eventually, mint, Sidecar } from './support/sidecar.ts';
+import { ask, decode, eventually, mint, Sidecar } from './support/sidecar.ts';
 
 interface Branch {
   properties: Record<string, { const?: string; enum?: string[] }>;
@@ -195,6 +195,41 @@ test('what callers send is bounded in it, whatever it is', async () => {
   expect(third?.scopes).toMatch(/^\{"x":"€+… \(\d+ characters\)$/);
   expect(rest.map(({ reason }) => reason)).toEqual(['invalid_scopes', 'scopes_not_granted']);
   for (const line of sidecar.stdout.split('\n')) expect(Buffer.byteLength(line)).toBeLessThan(16 * 1024);
+});
+
+test('a line is written before its token is handed out, however slowly the log is read', async () => {
+  volume.swap(mintFiles([key]));
+  const { sidecar, base } = await mounted();
+  sidecar.child.stdout?.pause();
+  const answered: unknown[] = [];
+  // Far more than a pipe holds: from then on nothing may be answered.
+  for (let count = 0; count < 400; count += 1) {
+    const answer = mint(base, { sender: 'agent://a', scopes: { x: 'x'.repeat(7_000) } }).catch(
+      () => undefined,
+    );
+    const stalled = new Promise<undefined>((resolve) => setTimeout(resolve, 1_000, undefined));
+    const { text } = (await Promise.race([answer, stalled])) ?? {};
+    if (text === undefined) break;
+    answered.push(decode(JSON.parse(text).token).claims.jti);
+  }
+  // Not even a last word: whoever is killed writes nothing more.
+  sidecar.child.kill('SIGKILL');
+  sidecar.child.stdout?.resume();
+  await sidecar.ended;
+  expect(answered.length).toBeGreaterThan(0);
+  const written = new Set(sidecar.logged('mint').map(({ jti }) => jti));
+  expect(answered.filter((jti) => !written.has(jti))).toEqual([]);
+});
+
+test('nothing is minted when the log cannot be written', async () => {
+  volume.swap(mintFiles([key]));
+  const { sidecar, base } = await mounted();
+  sidecar.child.stdout?.destroy();
+  await expect(mint(base, { sender: 'agent://a' })).rejects.toThrow('fetch failed');
+  expect(await sidecar.ended).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^macp-auth: the log can't be written to standard output \(EPIPE\).*\n$/),
+  });
 });
 
 test('a sidecar that runs alone writes the same lines', async () => {
