@@ -232,6 +232,19 @@ test('nothing is minted when the log cannot be written', async () => {
   });
 });
 
+test('no reader of lines or screen takes what a caller sends for more than text, and none of it is lost', async () => {
+  volume.swap(mintFiles([key]));
+  const { sidecar, base } = await mounted();
+  const strange = 'a\n\r\u0000\u001b[31m\u007f\u0085\u009b\u2028\u2029\u202e\u2066\u{e0041}\ud800';
+  await mint(base, { sender: strange, scopes: { [strange]: strange } });
+  await mint(base, { sender: strange, scopes: { x: '\u0085'.repeat(3_000) } });
+  const [whole, long] = await auditOf(sidecar);
+  expect(whole).toMatchObject({ sender: strange, scopes: { [strange]: strange } });
+  expect(long?.scopes).toMatch(/ characters\)$/);
+  expect(sidecar.stdout.replaceAll('\n', '')).toMatch(/^[\x20-\x7e…]*$/);
+  for (const line of sidecar.stdout.split('\n')) expect(Buffer.byteLength(line)).toBeLessThan(16 * 1024);
+});
+
 test('a sidecar that runs alone writes the same lines', async () => {
   const sidecar = new Sidecar({ MACP_AUTH_SIGNING_ALG: 'ES256' });
   const [base = ''] = await sidecar.listening();
