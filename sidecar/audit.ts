@@ -1,4 +1,4 @@
-import type { Log } from './log.ts';
+import { type Log, plainJSON } from './log.ts';
 import type { Workload } from './mint/grant.ts';
 import { type Refusal, refusalText } from './mint/refusals.ts';
 
@@ -60,5 +60,5 @@ function cut(text: string): string {
 /** Scopes as they are, or the beginning of their JSON where they are long. */
 function bounded(scopes: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> | string {
   const text = JSON.stringify(scopes);
-  return Buffer.byteLength(text) <= longestScopesBytes ? scopes : cut(text);
+  return Buffer.byteLength(plainJSON(text)) <= longestScopesBytes ? scopes : cut(text);
 }

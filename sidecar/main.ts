@@ -20,7 +20,7 @@ const signerCheckMilliseconds = 2000;
 
 async function run(): Promise<void> {
   const environment = readEnvironment(process.env);
-  const log = createLog(environment.logLevel);
+  const log = createLog(environment.logLevel, endWithoutLog);
   const metrics = createMetrics();
   const listeners: Listener[] = [];
   const isDraining = drainOnSignal(listeners, log);
@@ -113,10 +113,20 @@ function drainOnSignal(listeners: readonly Listener[], log: Log): () => boolean 
   return () => draining;
 }
 
+// At once, in the midst of the request whose line it was: no token is handed out that is not in the audit log.
+function endWithoutLog(code: string): never {
+  return fail(
+    `the log can't be written to standard output (${code}): give it a reader, or room where it is a file`,
+  );
+}
+
+function fail(problem: string): never {
+  process.stderr.write(`macp-auth: ${problem.replaceAll('\n', ' ')}\n`);
+  process.exit(1);
+}
+
 try {
   await run();
 } catch (error) {
-  const text = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`macp-auth: ${text.replaceAll('\n', ' ')}\n`);
-  process.exit(1);
+  fail(error instanceof Error ? error.message : String(error));
 }

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { Grant } from '../../../sidecar/contract/grants.ts';
 import { refusals } from '../../../sidecar/mint/refusals.ts';
 import { keyFixture, mintFiles, Volume } from './support/fixtures.ts';
-import { ask, eventually, mint, Sidecar } from './support/sidecar.ts';
+import { ask, decode, eventually, mint, Sidecar } from './support/sidecar.ts';
 
 interface Branch {
   properties: Record<string, { const?: string; enum?: string[] }>;
@@ -194,6 +194,54 @@ test('what callers send is bounded in it, whatever it is', async () => {
   expect(second?.scopes).toEqual(scopes(7_998));
   expect(third?.scopes).toMatch(/^\{"x":"€+… \(\d+ characters\)$/);
   expect(rest.map(({ reason }) => reason)).toEqual(['invalid_scopes', 'scopes_not_granted']);
+  for (const line of sidecar.stdout.split('\n')) expect(Buffer.byteLength(line)).toBeLessThan(16 * 1024);
+});
+
+test('a line is written before its token is handed out, however slowly the log is read', async () => {
+  volume.swap(mintFiles([key]));
+  const { sidecar, base } = await mounted();
+  sidecar.child.stdout?.pause();
+  const answered: unknown[] = [];
+  // Far more than a pipe holds: from then on nothing may be answered.
+  for (let count = 0; count < 400; count += 1) {
+    const answer = mint(base, { sender: 'agent://a', scopes: { x: 'x'.repeat(7_000) } }).catch(
+      () => undefined,
+    );
+    const stalled = new Promise<undefined>((resolve) => setTimeout(resolve, 1_000, undefined));
+    const { text } = (await Promise.race([answer, stalled])) ?? {};
+    if (text === undefined) break;
+    answered.push(decode(JSON.parse(text).token).claims.jti);
+  }
+  // Not even a last word: whoever is killed writes nothing more.
+  sidecar.child.kill('SIGKILL');
+  sidecar.child.stdout?.resume();
+  await sidecar.ended;
+  expect(answered.length).toBeGreaterThan(0);
+  const written = new Set(sidecar.logged('mint').map(({ jti }) => jti));
+  expect(answered.filter((jti) => !written.has(jti))).toEqual([]);
+});
+
+test('nothing is minted when the log cannot be written', async () => {
+  volume.swap(mintFiles([key]));
+  const { sidecar, base } = await mounted();
+  sidecar.child.stdout?.destroy();
+  await expect(mint(base, { sender: 'agent://a' })).rejects.toThrow('fetch failed');
+  expect(await sidecar.ended).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^macp-auth: the log can't be written to standard output \(EPIPE\).*\n$/),
+  });
+});
+
+test('no reader of lines or screen takes what a caller sends for more than text, and none of it is lost', async () => {
+  volume.swap(mintFiles([key]));
+  const { sidecar, base } = await mounted();
+  const strange = 'a\n\r\u0000\u001b[31m\u007f\u0085\u009b\u2028\u2029\u202e\u2066\u{e0041}\ud800';
+  await mint(base, { sender: strange, scopes: { [strange]: strange } });
+  await mint(base, { sender: strange, scopes: { x: '\u0085'.repeat(3_000) } });
+  const [whole, long] = await auditOf(sidecar);
+  expect(whole).toMatchObject({ sender: strange, scopes: { [strange]: strange } });
+  expect(long?.scopes).toMatch(/ characters\)$/);
+  expect(sidecar.stdout.replaceAll('\n', '')).toMatch(/^[\x20-\x7e…]*$/);
   for (const line of sidecar.stdout.split('\n')) expect(Buffer.byteLength(line)).toBeLessThan(16 * 1024);
 });
 
