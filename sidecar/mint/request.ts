@@ -1,7 +1,7 @@
 import type { MintMaterial } from '../keys/material.ts';
 import type { Bounds } from './grant.ts';
 import type { Refusal } from './refusals.ts';
-import { boundScopes } from './scopes.ts';
+import { boundScopes, isLeftOut } from './scopes.ts';
 
 /** A mint request that was checked: what the token will say. */
 export interface MintRequest {
@@ -77,8 +77,6 @@ const isText = (value: unknown): value is string => typeof value === 'string' &&
 
 const isPositive = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value) && value > 0;
-
-const isLeftOut = (value: unknown): value is undefined | null => value === undefined || value === null;
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -76,7 +76,8 @@ function ceiling(asked: unknown, granted: number | undefined): Judged<number | n
     : { value: asked };
 }
 
-const isLeftOut = (value: unknown): value is undefined | null => value === undefined || value === null;
+/** Whether a member of a request asks for nothing of its own. */
+export const isLeftOut = (value: unknown): value is undefined | null => value === undefined || value === null;
 
 /** The first few of a caller's own words, cut to what a message and a line of the log bear. */
 function quoted(words: readonly string[]): string {
