@@ -17,7 +17,7 @@ export const issuerLabel = 'auth.multiagentcoordinationprotocol.io/issuer';
 /** Another image name with the same program, as a later version of the chart would have it. */
 export const nextSidecarImage = 'macp-auth-sidecar:next';
 
-/** Who has all rights of RBAC, but is none of the guards' exempt administrators. */
+/** Who has all rights of RBAC, but is none of the administrators that the guards exempt. */
 const tenantUser = 'tenant';
 
 /**

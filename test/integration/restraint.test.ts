@@ -14,7 +14,7 @@ let namespace: string;
 beforeAll(async () => {
   cluster = await startPolicyCluster();
   // Nobody is exempt, so that the controllers of the cluster do what they do under the guards too.
-  await cluster.install({ values: { guards: { exempt: { groups: [] } } } });
+  await cluster.install({ values: { guards: { exempt: { objects: { groups: [] } } } } });
   namespace = await cluster.namespace('restrained');
 }, 900_000);
 
@@ -272,7 +272,9 @@ test('labels that somebody took off before there were guards come back', async (
   const name = objectNames({ namespace, name: 'stripped' });
   await cluster.issuer(namespace, 'stripped');
   await cluster.ready(namespace, 'stripped');
-  await cluster.install({ values: { guards: { enabled: true, exempt: { users: ['tenant'], groups: [] } } } });
+  await cluster.install({
+    values: { guards: { enabled: true, exempt: { objects: { users: ['tenant'], groups: [] } } } },
+  });
   const strip = (kind: string, object: string) =>
     cluster.tenant.run(['label', kind, object, '-n', namespace, 'app.kubernetes.io/managed-by-']);
   await eventually('the exemption', async () => strip('configmap', name.server).then(() => true));

@@ -74,7 +74,8 @@ export async function embeddedCluster(dir: string, log: Log): Promise<Cluster> {
       kubectl,
       dir,
       sidecarImage,
-      operatorFlags: ['--sidecar-image', sidecarImage],
+      // There is nobody else in it to be kept from others' namespaces.
+      operatorFlags: ['--sidecar-image', sidecarImage, '--trusted-namespaces', 'default,macp-auth-system'],
       operatorKubeconfig: () => serviceAccountKubeconfig(kubectl, dir),
       async podAddress(namespace, pod, port) {
         const ip = await kubectl.run(['get', 'pod', pod, '-n', namespace, '-o', 'jsonpath={.status.podIP}']);
@@ -102,7 +103,10 @@ export function ownCluster(dir: string, kubeconfig: string, image: string): Clus
     kubectl,
     dir,
     sidecarImage: image,
-    operatorFlags: ['--sidecar-image', image, '--probe', 'proxy'],
+    operatorFlags: [
+      ...['--sidecar-image', image, '--probe', 'proxy'],
+      ...['--trusted-namespaces', 'macp-auth-system'],
+    ],
     async operatorKubeconfig() {
       await kubectl.run(['apply', '-f', join(import.meta.dirname, 'proxy-rbac.yaml')]);
       return serviceAccountKubeconfig(kubectl, dir);

@@ -19,7 +19,7 @@ async function applyEverything({ kubectl, sidecarImage }: Cluster): Promise<void
   const { serverVersion } = JSON.parse(await kubectl.run(['version', '-o', 'json']));
   const user = await kubectl.run(['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}']);
   // Who started this may clean up after it.
-  const values = { guards: { exempt: { users: [user] } } };
+  const values = { guards: { exempt: { objects: { users: [user] } } } };
   await installPolicies({ log, kubectl, sidecarImage, values, kubeVersion: serverVersion.gitVersion });
   const sample = await readFile(join(import.meta.dirname, 'sample.yaml'), 'utf8');
   await kubectl.run(['apply', '-f', '-'], sample.replaceAll('macp-auth-sidecar:dev', sidecarImage));

@@ -60,12 +60,18 @@ describe('npm start', () => {
     await kubectl.run(
       ['apply', '-f', '-'],
       `
+apiVersion: v1
+kind: Namespace
+metadata: { name: team-a, labels: { macp: "yes" } }
+---
 apiVersion: auth.multiagentcoordinationprotocol.io/v1alpha1
 kind: MacpAuthIssuer
 metadata: { name: later, namespace: default }
+spec: { agents: { namespaceSelector: { matchLabels: { macp: "yes" } } } }
 `,
     );
     await kubectl.run(['wait', '-n', 'default', '--for=condition=Ready', 'mai/later', '--timeout=60s']);
+    await kubectl.run(['get', 'secret', 'macp-auth.default.later', '-n', 'team-a']);
     expect(pair[0].stderr()).toMatch(/the operator ended .*starting it again/);
     expect(
       await kubectlFor(second.kubectl, second.kubeconfig).run(['get', 'mai', '-A', '--no-headers']),

@@ -134,9 +134,9 @@ matchExpressions:
   - { key: app.kubernetes.io/managed-by, operator: NotIn, values: [{{ include "macp.managedBy" . }}] }
 {{- end }}
 
-{{/* CEL: whether who asks is one of guards.exempt. Empty lists exempt nobody. */}}
+{{/* CEL: whether who asks is exempt from what guards.exempt has lists for, "objects" or "pods". Empty lists exempt nobody. */}}
 {{- define "macp.isExempt" -}}
-{{- $exempt := .Values.guards.exempt | default dict -}}
+{{- $exempt := index (.root.Values.guards.exempt | default dict) .from | default dict -}}
 (request.userInfo.username in {{ $exempt.users | default list | toJson }}
 || request.userInfo.?groups.orValue([]).exists(group, group in {{ $exempt.groups | default list | toJson }}))
 {{- end }}
@@ -149,7 +149,7 @@ template, and in some clusters the controller manager acts as one of system:mast
 object.metadata.?ownerReferences.orValue([]).exists(owner, owner.?controller.orValue(false))
 {{- end }}
 
-{{/* The match condition of a guard that exempts. */}}
+{{/* The match condition of a guard that exempts, as above. */}}
 {{- define "macp.exemption" -}}
 - name: is-not-exempt
   expression: >-
