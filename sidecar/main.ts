@@ -113,10 +113,9 @@ function drainOnSignal(listeners: readonly Listener[], log: Log): () => boolean 
   return () => draining;
 }
 
-try {
-  await run();
-} catch (error) {
+// Not awaited at the top level, which the bundle's format does not have.
+run().catch((error: unknown) => {
   const text = error instanceof Error ? error.message : String(error);
   process.stderr.write(`macp-auth: ${text.replaceAll('\n', ' ')}\n`);
   process.exit(1);
-}
+});
