@@ -19,7 +19,7 @@ export function startCommand(folder: string): StartCommand {
   return {
     arguments: [
       // A small young generation, and an old one that is collected before it has grown by much.
-      '--max-semi-space-size=1',
+      '--max-semi-space-size=4',
       '--heap-growing-percent=10',
       join(folder, 'sidecar.cjs'),
     ],

@@ -23,7 +23,7 @@ export function describe(measurements: Measurements): Findings {
     tables: [loadTable(rows), restTable(rows), rawTable(raw, openssl)],
     charts: charts(rows),
     ratios: ratios(rows),
-    figures: figures(measurements),
+    figures: figures(rows),
     method: method(measurements),
     data: { rows, raw, openssl, floorSigns: measurements.ways },
   };
@@ -111,21 +111,14 @@ function ratios(rows: readonly Row[]): Ratio[] {
   ];
 }
 
-function figures({ rows, raw, ways }: Measurements): Figure[] {
-  const sidecar = rowOf(rows, 'ES256', 'sidecar');
-  const rawCPU = (form: RawResult['form']) =>
-    raw.find((one) => one.form === form && one.way === ways.ES256)?.cpuMicroseconds ?? Number.NaN;
-  const floor = loadOf(rowOf(rows, 'ES256', 'floor'), 16).cpuMicroseconds;
-  const lowerFloor = floor - rawCPU('ieee-p1363') + rawCPU('DER and fixedWidth');
-  return [
-    { name: 'Unloaded p50 of an ES256 mint', value: loadOf(sidecar, 1).p50, unit: 'ms', atMost: 1 },
-    {
-      name: 'CPU per ES256 mint: a floor that signs as the sidecar does (computed)',
-      value: loadOf(sidecar, 16).cpuMicroseconds / lowerFloor,
-      unit: 'times',
-    },
-  ];
-}
+const figures = (rows: readonly Row[]): Figure[] => [
+  {
+    name: 'Unloaded p50 of an ES256 mint',
+    value: loadOf(rowOf(rows, 'ES256', 'sidecar'), 1).p50,
+    unit: 'ms',
+    atMost: 1,
+  },
+];
 
 function method({ rounds, durations, ways }: Measurements): string[] {
   const seconds = (milliseconds: number) => `${milliseconds / 1000} s`;
