@@ -1,4 +1,4 @@
-// Four tiers, each a jest project, so that each runs alone too (npm run test:unit, …).
+// Tiers, each a jest project, so that each runs alone too (npm run test:unit, …).
 const tier = (name, extra = {}) => ({
   displayName: name,
   testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
@@ -20,6 +20,12 @@ export default {
   maxWorkers: 2,
   projects: [
     tier('unit', { setupFiles: ['<rootDir>/test/support/seed.ts'] }),
+    // Those of the unit tests that start the sidecar, with the bundle in place of its sources.
+    tier('bundle', {
+      testMatch: ['<rootDir>/test/unit/sidecar/{audit,boot,contract,drain,grants,leak,reload}.test.ts'],
+      setupFiles: ['<rootDir>/test/support/bundle.ts'],
+      globalSetup: '<rootDir>/test/support/buildBundle.ts',
+    }),
     tier('integration', cluster),
     tier('verify', cluster),
     tier('slow', cluster),

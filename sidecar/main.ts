@@ -125,8 +125,5 @@ function fail(problem: string): never {
   process.exit(1);
 }
 
-try {
-  await run();
-} catch (error) {
-  fail(error instanceof Error ? error.message : String(error));
-}
+// Not awaited at the top level, which the bundle's format does not have.
+run().catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { grant } from './grants.ts';
 import { privateJWK, publicJWKS } from './jwk.ts';
 

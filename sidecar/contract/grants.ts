@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The placeholders of a sender template; the workload's own names take their place. */
 export const senderPlaceholder = /\{(namespace|serviceAccount)\}/g;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The signature algorithms of this project (RFC 7518 sections 3.3 and 3.4). */
 export const algorithms = ['ES256', 'RS256'] as const;

@@ -20,7 +20,7 @@ export async function aloneMaterial(settings: AloneSettings): Promise<Material> 
     signingKeyJSON === undefined
       ? { jwk: await generateJWK(settings.algorithm), kid: 'dev-key-1' }
       : parseJWK(signingKeyJSON);
-  const { privateKey, publicMembers } = importGiven(jwk, settings);
+  const { sign, publicMembers } = importGiven(jwk, settings);
   const body = JSON.stringify({ keys: [{ ...publicMembers, kid, alg, use: 'sig' }] });
   return {
     revision: undefined,
@@ -30,7 +30,7 @@ export async function aloneMaterial(settings: AloneSettings): Promise<Material> 
       audience,
       maxTTLSeconds,
       defaultTTLSeconds,
-      keys: [{ kid, alg, privateKey, ...unlimited }],
+      keys: [{ kid, alg, sign, ...unlimited }],
     },
   };
 }

@@ -1,13 +1,17 @@
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify, type webcrypto } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import type { Algorithm } from '../contract/jwk.ts';
 import type { Validity } from '../contract/signer.ts';
+import { fixedWidth } from './ecdsa.ts';
 
 /** A private key that was imported and tested, ready to sign. */
 export interface SigningKey extends Validity {
   kid: string;
   alg: Algorithm;
-  privateKey: webcrypto.CryptoKey;
+  sign: Sign;
 }
+
+/** Makes the signature of a JWS (RFC 7515 section 5.1). The key is in here, and nothing can take it out. */
+type Sign = (input: Buffer) => Promise<Buffer>;
 
 /** The public members of an RSA or EC key (RFC 7518 sections 6.2.1 and 6.3.1). */
 type PublicMembers = Record<'kty' | 'n' | 'e', string> | Record<'kty' | 'crv' | 'x' | 'y', string>;
@@ -38,7 +42,7 @@ const ecMembers = ['crv', 'x', 'y'];
 export function importSigningKey(
   jwk: Readonly<Record<string, unknown>>,
   alg: Algorithm,
-): { privateKey: webcrypto.CryptoKey; publicMembers: PublicMembers } {
+): { sign: Sign; publicMembers: PublicMembers } {
   const privateKey = importPrivateKey(jwk, alg);
   const details = privateKey.asymmetricKeyDetails;
   if (alg === 'ES256' && details?.namedCurve !== 'prime256v1') {
@@ -51,13 +55,20 @@ export function importSigningKey(
   if (!belongTogether(privateKey, publicKey)) {
     throw new KeyError('its private members do not belong to its public ones');
   }
-  const webAlgorithm =
-    alg === 'ES256' ? { name: 'ECDSA', namedCurve: 'P-256' } : { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+  const plain = signWith(privateKey);
   return {
-    privateKey: privateKey.toCryptoKey(webAlgorithm, false, ['sign']),
+    sign: alg === 'ES256' ? async (input) => fixedWidth(await plain(input)) : plain,
     publicMembers: publicKey.export({ format: 'jwk' }) as PublicMembers,
   };
 }
+
+// In a thread of the pool, by Node.js itself: docs/decisions/0009-small-and-fast.md has what the other ways cost.
+const signWith =
+  (key: KeyObject): Sign =>
+  (input) =>
+    new Promise((resolve, reject) => {
+      sign('sha256', input, key, (error, signature) => (error ? reject(error) : resolve(signature)));
+    });
 
 function importPrivateKey(jwk: Readonly<Record<string, unknown>>, alg: Algorithm): KeyObject {
   const kty = keyTypes[alg];

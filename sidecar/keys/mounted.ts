@@ -54,14 +54,14 @@ function nothingPrivate(texts: FileTexts): undefined {
 function signingKey(key: SigningKeysFile['keys'][number], path: string, jwks: PublicJWKS): SigningKey {
   const { kid, alg } = key;
   try {
-    const { privateKey } = importSigningKey(key.privateKey, alg);
+    const { sign } = importSigningKey(key.privateKey, alg);
     if (!isPublished(key, jwks)) {
       throw new KeyError(`${fileNames.jwks} does not have its public half under that kid and alg`);
     }
     return {
       kid,
       alg,
-      privateKey,
+      sign,
       activateAt: Date.parse(key.activateAt),
       signUntil: Date.parse(key.signUntil),
       warnFrom: Date.parse(key.warnFrom),

@@ -1,4 +1,3 @@
-import { SignJWT } from 'jose';
 import type { SigningKey } from '../keys/key.ts';
 import type { MintMaterial } from '../keys/material.ts';
 import type { MintRequest } from './request.ts';
@@ -38,6 +37,9 @@ export function tokenClaims(
 }
 
 /** Signs claims as a compact JWS (RFC 7515 section 7.1) whose header is `alg` and `kid` alone. */
-export function signToken(claims: TokenClaims, key: SigningKey): Promise<string> {
-  return new SignJWT({ ...claims }).setProtectedHeader({ alg: key.alg, kid: key.kid }).sign(key.privateKey);
+export async function signToken(claims: TokenClaims, { alg, kid, sign }: SigningKey): Promise<string> {
+  const input = `${base64url(JSON.stringify({ alg, kid }))}.${base64url(JSON.stringify(claims))}`;
+  return `${input}.${(await sign(Buffer.from(input))).toString('base64url')}`;
 }
+
+const base64url = (text: string): string => Buffer.from(text).toString('base64url');

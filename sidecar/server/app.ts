@@ -1,5 +1,6 @@
 import express, { type ErrorRequestHandler, type Express } from 'express';
 import { type RefusalCode, refuse } from '../mint/refusals.ts';
+import { jsonBody } from './body.ts';
 import type { Context } from './context.ts';
 import { jwksHandler } from './jwks.ts';
 import { tokensHandlers } from './tokens.ts';
@@ -11,9 +12,11 @@ import { tokensHandlers } from './tokens.ts';
 export function createApp(context: Context): Express {
   const app = express();
   app.disable('x-powered-by');
+  // Only the JWKS has a validator, and that one is its own.
+  app.disable('etag');
   const mints = context.material().mint !== undefined;
   // Before the routes, as in the reference service: a malformed body is refused whatever the path.
-  if (mints) app.use(express.json());
+  if (mints) app.use(jsonBody());
   app.get('/healthz', (_request, response) => {
     response.json({ ok: true });
   });

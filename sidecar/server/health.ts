@@ -19,7 +19,7 @@ export function createHealthApp(metrics: Metrics, isDraining: () => boolean): Ex
     else response.json({ ok: true });
   });
   app.get('/metrics', async (_request, response) => {
-    response.set('Content-Type', metrics.registry.contentType).send(await metrics.registry.metrics());
+    response.set('Content-Type', metrics.contentType).send(await metrics.text());
   });
   return app;
 }

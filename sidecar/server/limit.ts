@@ -14,11 +14,10 @@ export function mintLimiter(
   limitOf: (response: Response) => number | undefined,
   refuse: (response: Response, limit: number, retryAfterSeconds: number) => void,
 ): RequestHandler {
-  return rateLimit({
+  const limited = rateLimit({
     windowMs: windowMilliseconds,
     store: new PresentMinute(),
     keyGenerator: () => 'mints',
-    skip: (_request, response) => limitOf(response) === undefined,
     limit: (_request, response) => limitOf(response) ?? Number.POSITIVE_INFINITY,
     // Only tokens count, so that a raised limit has room at once however often was tried before.
     skipFailedRequests: true,
@@ -31,6 +30,10 @@ export function mintLimiter(
       refuse(response, limit, Math.max(1, Math.ceil(seconds)));
     },
   });
+  return (request, response, next) => {
+    if (limitOf(response) === undefined) next();
+    else limited(request, response, next);
+  };
 }
 
 /** The mints of the present minute, by a clock that nobody sets: one set back would make the minute last for hours. */

@@ -6,6 +6,7 @@ import { boundsFor } from '../mint/grant.ts';
 import { type Refusal, refuse } from '../mint/refusals.ts';
 import { type MintRequest, readMintRequest } from '../mint/request.ts';
 import { signToken, tokenClaims } from '../mint/token.ts';
+import { answerJSON } from './answer.ts';
 import type { Context } from './context.ts';
 import { mintLimiter } from './limit.ts';
 
@@ -71,8 +72,8 @@ export function tokensHandlers(context: Context): RequestHandler[] {
     metrics.minted(choice.key.alg, (performance.now() - started) / 1000);
     audit.minted({ sender, kid: choice.key.kid, jti: claims.jti, ttlSeconds, scopes });
     // A token is a secret of its caller (RFC 6749 section 5.1 asks the same of its tokens).
-    response.set('Cache-Control', 'no-store');
-    response.json({ token, sender, expires_in_seconds: ttlSeconds });
+    response.setHeader('Cache-Control', 'no-store');
+    answerJSON(response, { token, sender, expires_in_seconds: ttlSeconds });
   };
 
   return [validate, count, sign];

@@ -13,12 +13,9 @@ describe('importing a private key', () => {
     ['RS256', rsa, { kty: 'RSA', n: rsa.n, e: rsa.e }],
     ['ES256', ec, { kty: 'EC', crv: 'P-256', x: ec.x, y: ec.y }],
   ] as const)(
-    '%s gives its public members only, and a key that can not be exported',
+    '%s gives its public members and a way to sign, and nothing else of the key',
     (alg, jwk, expected) => {
-      const { privateKey, publicMembers } = importSigningKey(jwk, alg);
-      expect(publicMembers).toEqual(expected);
-      expect(privateKey.extractable).toBe(false);
-      expect(privateKey.usages).toEqual(['sign']);
+      expect(importSigningKey(jwk, alg)).toEqual({ publicMembers: expected, sign: expect.any(Function) });
     },
   );
 

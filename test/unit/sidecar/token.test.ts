@@ -52,7 +52,7 @@ describe('claims', () => {
 
 describe.each(['RS256', 'ES256'] as const)('an %s token', (alg) => {
   const jwk = privateJWK(alg);
-  const key = { kid: 'k', alg, ...unlimited, privateKey: importSigningKey(jwk, alg).privateKey };
+  const key = { kid: 'k', alg, ...unlimited, sign: importSigningKey(jwk, alg).sign };
 
   test('is verified by the public key and says exactly what it was given', async () => {
     // Parsed, so that __proto__ is a member of its own as in a request.

@@ -1,8 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, jest } from '@jest/globals';
+import { bundleFolder, type StartCommand, startCommand } from '../../../../sidecar/bundle/command.ts';
 
-const program = fileURLToPath(new URL('../../../../sidecar/main.ts', import.meta.url));
+const root = fileURLToPath(new URL('../../../..', import.meta.url));
+// The same tests are run twice: with the sources as they are, and with the bundle as it is shipped.
+const program: StartCommand =
+  process.env.SIDECAR_PROGRAM === 'bundle'
+    ? startCommand(join(root, bundleFolder))
+    : { arguments: [join(root, 'sidecar/main.ts')], environment: {} };
 const running = new Set<Sidecar>();
 
 // Generous, for machines that are busy with other things: nothing here waits longer than it must.
@@ -42,8 +49,14 @@ export class Sidecar {
    */
   constructor(variables: Record<string, string>, { shared = false } = {}) {
     this.shared = shared;
-    this.child = spawn(process.execPath, [program], {
-      env: { PATH: process.env.PATH ?? '', PORT: '0', MACP_AUTH_BIND_ADDRESS: '127.0.0.1', ...variables },
+    this.child = spawn(process.execPath, program.arguments, {
+      env: {
+        PATH: process.env.PATH ?? '',
+        ...program.environment,
+        PORT: '0',
+        MACP_AUTH_BIND_ADDRESS: '127.0.0.1',
+        ...variables,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     running.add(this);
