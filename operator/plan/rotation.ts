@@ -20,7 +20,6 @@ import {
   type SigningKeyringKey,
   signerOf,
   spareKeys,
-  stateOf,
   successorOf,
   without,
 } from './keyring.ts';
@@ -314,12 +313,11 @@ function withRemovals(keyring: Keyring, circumstances: Circumstances): Keyring {
 // What a deselected namespace knows is revoked as soon as no sidecar elsewhere needs it.
 function withoutExposed(keyring: Keyring, circumstances: Circumstances): Keyring {
   const { policy, now } = circumstances;
-  if (keyring.deselected.length === 0 || halt(keyring, circumstances)) return keyring;
+  if (halt(keyring, circumstances)) return keyring;
   const kept = isImporting(policy) ? keyring.importedKeyID : undefined;
   const isOver = (key: KeyringKey) =>
     key.kid !== kept &&
     isExposed(keyring, key.kid) &&
-    stateOf(keyring, key, now) === 'Retired' &&
     (safeToRevokeAt(keyring, key, policy) ?? Number.POSITIVE_INFINITY) <= now;
   return withRevoked(keyring, isOver, circumstances);
 }

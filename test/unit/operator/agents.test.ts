@@ -276,6 +276,27 @@ describe('the key that a deselected namespace knows', () => {
     expect(at(safe, keyring, { ...seen, agents }).keyring.revoked).toEqual([]);
   });
 
+  test('is revoked alone: a key that it does not know goes on to its end', () => {
+    const unexposed = { ...keyring, deselected: [{ namespace: 'a', since: t0, keyIDs: [successor.kid] }] };
+    expect(at(safe, unexposed, { agents }).keyring.revoked).toEqual([]);
+  });
+
+  test('is not revoked while the old service of a migration signs with it', () => {
+    const imported = { ...keyring, importedKeyID: old.kid };
+    const during = { agents, policy: { importMaxTTLMs: hour } };
+    expect(at(safe, imported, during).keyring.revoked).toEqual([]);
+    expect(at(safe, imported, { agents }).keyring.revoked).toHaveLength(1);
+  });
+
+  test('has the planner look again when verifiers refuse it, not when they refuse another', () => {
+    const refused = (kid: string, safeAt: number) =>
+      ({ kid, algorithm: 'ES256', revokedAt: t0, safeAt, safeAtWorst: safeAt + hour }) as const;
+    const now = t0 + 2 * hour;
+    const revoked = [refused('other', now + second), refused('known', now + minute)];
+    const deselected = [{ namespace: 'a', since: t0, keyIDs: ['gone', 'known'] }];
+    expect(at(now, ripeKeyring({ revoked, deselected }), { agents }).wakeAt).toBe(now + minute);
+  });
+
   test('is forgotten when it left the JWKS by its age', () => {
     const gone = keyringOf({ deselected: keyring.deselected, removedKeyIDs: [old.kid] });
     expect(at(t0 + hour, gone, { agents }).keyring.deselected).toEqual([]);

@@ -152,6 +152,13 @@ describe('a keyring comes back as it was written', () => {
   test.each(lossy)('with ttl.max %s the keyring is written once', settles);
 });
 
+test('a keyring that was written before there were other namespaces has none', () => {
+  const json = JSON.parse(encodeKeyring(keyringOf()));
+  delete json.namespaces;
+  delete json.deselected;
+  expect(decodeKeyring(JSON.stringify(json))).toMatchObject({ keyring: { namespaces: [], deselected: [] } });
+});
+
 describe('what is damaged is told by its name, and no private value is told', () => {
   const keyring = keyringOf({
     keys: [active(), spare(), publishedOnly()],

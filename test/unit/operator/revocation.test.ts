@@ -6,7 +6,12 @@ import {
   publicKeys,
   type RevokedKey,
 } from '../../../operator/plan/keyring.ts';
-import { type KeyPolicy, maxRevoked, postponementMs } from '../../../operator/plan/policy.ts';
+import {
+  type KeyPolicy,
+  maxRemovedKeyIDs,
+  maxRevoked,
+  postponementMs,
+} from '../../../operator/plan/policy.ts';
 import type { Traces } from '../../../operator/plan/recovery.ts';
 import type { ServerObservation } from '../../../operator/plan/servers.ts';
 import {
@@ -237,6 +242,12 @@ describe('revocations that are long over', () => {
     const told = tracesOf(keyring, { revoked });
     const again = planned({ policy: policyOf(), observed: present(keyring), traces: told, now: t0 });
     expect(again.action).toBe('keep');
+  });
+
+  test('are known only so long, too', () => {
+    const removedKeyIDs = Array.from({ length: maxRemovedKeyIDs }, (_, index) => `removed-${index}`);
+    const known = at(t0, keyringOf({ revoked, removedKeyIDs })).keyring.removedKeyIDs;
+    expect(known).toEqual([...removedKeyIDs.slice(3), 'revoked-0', 'revoked-1', 'revoked-2']);
   });
 
   test('are all remembered up to so many', () => {

@@ -396,9 +396,15 @@ describe('a key retires', () => {
     const safe = (some: Keyring) => safeToRevokeAt(some, retired as KeyringKey, policyOf());
     expect(safe(confirmed(due - hour))).toBe(due + rest);
     expect(safe(confirmed(due + hour))).toBe(due + hour + rest);
-    expect(
-      safe({ ...decision.keyring, keys: decision.keyring.keys.map(({ distributedAt: _, ...key }) => key) }),
-    ).toBeUndefined();
+    // Files that have a later key have none that could sign with this one, whoever has come between. Its own tell nothing.
+    const later = active({ activateAt: due + day, distributedAt: due + 2 * hour });
+    const others = decision.keyring.keys.map(({ distributedAt: _, ...key }) =>
+      key.kid === old.kid ? { ...key, distributedAt: t0 } : key,
+    );
+    const of = (...keys: KeyringKey[]) => ({ ...decision.keyring, keys });
+    expect(safe(of(...others))).toBeUndefined();
+    expect(safe(of(...others, later))).toBe(due + 2 * hour + rest);
+    expect(safe(of(...confirmed(due + hour).keys, later))).toBe(due + hour + rest);
     const unknown = { ...(retired as KeyringKey), maxTTLMs: undefined } as unknown as KeyringKey;
     expect(safeToRevokeAt(confirmed(due), unknown, policyOf())).toBe(due + rest - 2 * hour + day);
     expect(safeToRevokeAt(confirmed(due), taken, policyOf())).toBeUndefined();
