@@ -25,17 +25,22 @@ export async function warm(folder: string): Promise<void> {
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: limitMilliseconds,
   });
-  const ended = once(child, 'exit');
-  const [mint, health] = await ports(child);
-  const body = JSON.stringify({ sender: 'agent://warm-up', scopes: {}, ttl_seconds: 60 });
-  const headers = { 'content-type': 'application/json' };
-  await ask(`http://127.0.0.1:${mint}/tokens`, { method: 'POST', headers, body });
-  await ask(`http://127.0.0.1:${mint}/.well-known/jwks.json`);
-  await ask(`http://127.0.0.1:${health}/readyz`);
-  await ask(`http://127.0.0.1:${health}/metrics`);
-  child.kill('SIGTERM');
-  const [code] = await ended;
-  if (code !== 0) throw new Error(`the bundle ended with ${code}`);
+  try {
+    const ended = once(child, 'exit');
+    const [mint, health] = await ports(child);
+    const body = JSON.stringify({ sender: 'agent://warm-up', scopes: {}, ttl_seconds: 60 });
+    const headers = { 'content-type': 'application/json' };
+    await ask(`http://127.0.0.1:${mint}/tokens`, { method: 'POST', headers, body });
+    await ask(`http://127.0.0.1:${mint}/.well-known/jwks.json`);
+    await ask(`http://127.0.0.1:${health}/readyz`);
+    await ask(`http://127.0.0.1:${health}/metrics`);
+    child.kill('SIGTERM');
+    const [code] = await ended;
+    if (code !== 0) throw new Error(`the bundle ended with ${code}`);
+  } finally {
+    // A build that fails leaves no process.
+    child.kill('SIGKILL');
+  }
 }
 
 /** The ports of both listeners, out of the log. */
