@@ -21,6 +21,8 @@ export function startCommand(folder: string): StartCommand {
       // A small young generation, and an old one that is collected before it has grown by much.
       '--max-semi-space-size=4',
       '--heap-growing-percent=10',
+      // Of url.parse, which Express calls for unusual targets. Node.js overlooks it in node_modules alone.
+      '--disable-warning=DEP0169',
       join(folder, 'sidecar.cjs'),
     ],
     environment: {

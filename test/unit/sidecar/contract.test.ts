@@ -196,6 +196,21 @@ describe('routes are those of the reference service', () => {
   });
 });
 
+test('a target in absolute form (RFC 9112 section 3.2.2) is answered, and is nothing to warn of', async () => {
+  const sidecar = new Sidecar({ MACP_AUTH_SIGNING_ALG: 'ES256' });
+  const [own = ''] = await sidecar.listening();
+  const status = await new Promise((resolve, reject) => {
+    request(own, { path: 'http://auth.example/healthz', agent: false }, (response) => {
+      resolve(response.resume().statusCode);
+    })
+      .on('error', reject)
+      .end();
+  });
+  expect(status).toBe(200);
+  sidecar.child.kill('SIGTERM');
+  expect((await sidecar.ended).stderr).toBe('');
+});
+
 describe('GET /.well-known/jwks.json', () => {
   test('has public members only, a validator and an age', async () => {
     const { headers, text } = await ask(`${base}/.well-known/jwks.json`);
