@@ -1,8 +1,9 @@
-// Makes dist/: the sidecar as one file of JavaScript, and what V8 compiled of it.
-import { readFile, rm } from 'node:fs/promises';
+// Makes dist/: the sidecar as one file of JavaScript, the licences of what is in it, and what V8 compiled of it.
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { bundleFolder } from './command.ts';
+import { licences } from './licences.ts';
 import { warm } from './warm.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -22,7 +23,7 @@ const fewMediaTypes: Plugin = {
 };
 
 await rm(folder, { recursive: true, force: true });
-await build({
+const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: ['sidecar/main.ts'],
   outfile: join(folder, 'sidecar.cjs'),
@@ -32,7 +33,9 @@ await build({
   // Starts faster than a module: nothing is loaded asynchronously, nor is the loader for it.
   format: 'cjs',
   minify: true,
+  // In a file of their own, whole.
   legalComments: 'none',
+  metafile: true,
   // Express parses query strings with it where it is asked to. Nothing here asks.
   alias: { qs: 'node:querystring' },
   // Character sets of East Asia, which body-parser never gets as far as: it takes Unicode alone.
@@ -40,4 +43,5 @@ await build({
   plugins: [fewMediaTypes],
   logLevel: 'warning',
 });
+await writeFile(join(folder, 'LICENSES.txt'), await licences(root, Object.keys(metafile.inputs)));
 await warm(folder);
