@@ -325,7 +325,9 @@ describe('keys in other namespaces', () => {
     ];
     const data = { 'keys.json': Buffer.from(JSON.stringify({ keys })).toString('base64') };
     await client.mergePatch(resources.secrets, 'gold-1', secret.metadata.name, {
-      metadata: { annotations: { 'auth.multiagentcoordinationprotocol.io/keyring-revision': '999999999999' } },
+      metadata: {
+        annotations: { 'auth.multiagentcoordinationprotocol.io/keyring-revision': '999999999999' },
+      },
       data,
     });
     await kubectl.run([
