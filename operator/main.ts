@@ -5,12 +5,12 @@ import { pino } from 'pino';
 import { Superseded } from './api/errors.ts';
 import { leaveNamespace } from './apply/finalize.ts';
 import { ApiClient, briefly } from './cluster/client.ts';
-import { createLimiter } from './cluster/limiter.ts';
+import { createLimiter, requestsAtATime } from './cluster/limiter.ts';
 import { WorkQueue } from './cluster/queue.ts';
-import { resources } from './cluster/resources.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { createMetrics } from './metrics.ts';
 import { isTrusted, mayHaveAgents } from './observe/agents.ts';
+import { readNamespace } from './observe/namespaces.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
 import { followWorld } from './observe/world.ts';
 import { tellOrphans } from './orphans.ts';
@@ -18,8 +18,6 @@ import { type Context, reconcile } from './reconcile.ts';
 import { serve } from './serve.ts';
 
 const concurrency = 8;
-/** How many namespaces are written to, and pods touched, at a time. */
-const namespacesAtATime = 16;
 /** How long the operator takes to let issuers go at its own end. */
 const leavingMs = 5_000;
 /** How long the caches may take before work begins without those that cannot be filled. */
@@ -83,7 +81,7 @@ async function run(config: Config): Promise<void> {
     watchedNamespaces: config.namespaces,
     trustedNamespaces: config.trustedNamespaces,
     clean: new Set(),
-    limit: createLimiter(namespacesAtATime),
+    limit: createLimiter(requestsAtATime),
     answers: new Map(),
     untold: new Set(),
     now: Date.now,
@@ -120,8 +118,7 @@ async function run(config: Config): Promise<void> {
     const { ownNamespace, namespaces: watchedNamespaces } = config;
     if (ownNamespace === undefined) return;
     try {
-      const namespace = await client.find(resources.namespaces, undefined, ownNamespace);
-      if (namespace?.metadata.deletionTimestamp === undefined) return;
+      if (!(await readNamespace(client, ownNamespace))?.terminating) return;
       const issuers = world.issuers().filter(({ metadata }) => metadata.namespace === ownNamespace);
       await Promise.all(
         issuers.map((issuer) =>

@@ -2,7 +2,7 @@ import { Superseded } from '../api/errors.ts';
 import { annotations, finalizer, type IssuerKey, type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import { readDistributed, secretTypes } from '../build/files.ts';
 import { type ApiClient, isNamespaceTerminating, isStatus } from '../cluster/client.ts';
-import { createLimiter } from '../cluster/limiter.ts';
+import { createLimiter, requestsAtATime } from '../cluster/limiter.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import { listAgentSecrets } from '../observe/agents.ts';
 import { observeKeyring, readKeyring } from '../observe/keyring.ts';
@@ -11,8 +11,6 @@ import type { AgentNamespaces } from '../plan/agents.ts';
 import { nothingTellsOfKeys } from '../plan/recovery.ts';
 import type { IssuerEvent } from '../status/events.ts';
 import { settleKeyring } from './keyring.ts';
-
-const requestsAtATime = 16;
 
 /** Puts our finalizer on an issuer that lacks it, before anything exists that it would have to clean up. */
 export async function addFinalizer(client: ApiClient, issuer: MacpAuthIssuer): Promise<MacpAuthIssuer> {

@@ -8,14 +8,12 @@ import {
 } from '../api/names.ts';
 import { readDistributed, secretTypes } from '../build/files.ts';
 import { type ApiClient, isStatus } from '../cluster/client.ts';
-import { createLimiter } from '../cluster/limiter.ts';
+import { createLimiter, requestsAtATime } from '../cluster/limiter.ts';
 import { type KubeObject, resources } from '../cluster/resources.ts';
 import type { AgentNamespaces } from '../plan/agents.ts';
 import { type NamespaceView, selectNamespaces } from '../plan/selection.ts';
 import { readNamespace, unreadableNamespace } from './namespaces.ts';
 import type { World } from './world.ts';
-
-const readsAtATime = 16;
 
 /** Whether an issuer may give keys to other namespaces than its own. */
 export const isTrusted = ({ metadata }: MacpAuthIssuer, trustedNamespaces: readonly string[]): boolean =>
@@ -73,13 +71,14 @@ export async function confirmAgents(
   // Without a selector labels decide nothing.
   if (!selector || unknown === 'all') return agents;
   const before = new Set(known);
-  const changing = [
-    ...selected.filter((name) => !before.has(name)),
-    ...unselected.filter((name) => before.has(name)),
-  ];
-  const settled = new Set([...selected, ...unselected].filter((name) => !changing.includes(name)));
+  const settled = new Set([
+    ...selected.filter((name) => before.has(name)),
+    ...unselected.filter((name) => !before.has(name)),
+  ]);
+  const changing = [...selected, ...unselected].filter((name) => !settled.has(name));
+  if (changing.length === 0) return agents;
   const views: NamespaceView[] = [];
-  const limit = createLimiter(readsAtATime);
+  const limit = createLimiter(requestsAtATime);
   const look = async (name: string) => {
     try {
       const view = await readNamespace(client, name);

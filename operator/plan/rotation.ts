@@ -300,10 +300,14 @@ function withRetirements(keyring: Keyring, { policy, now }: Circumstances): Keyr
   });
 }
 
+// The key that the service signs with from which a migration is under way.
+const neededByOldService = ({ importedKeyID }: Keyring, policy: KeyPolicy): string | undefined =>
+  isImporting(policy) ? importedKeyID : undefined;
+
 function withRemovals(keyring: Keyring, circumstances: Circumstances): Keyring {
   // Nobody who could tell that our clock is wrong: a key that leaves late does no harm.
   if (circumstances.servers.answers.length === 0 || halt(keyring, circumstances)) return keyring;
-  const kept = isImporting(circumstances.policy) ? keyring.importedKeyID : undefined;
+  const kept = neededByOldService(keyring, circumstances.policy);
   return without(
     keyring,
     ({ kid, removeAt = Number.POSITIVE_INFINITY }) => kid !== kept && removeAt <= circumstances.now,
@@ -313,8 +317,8 @@ function withRemovals(keyring: Keyring, circumstances: Circumstances): Keyring {
 // What a deselected namespace knows is revoked as soon as no sidecar elsewhere needs it.
 function withoutExposed(keyring: Keyring, circumstances: Circumstances): Keyring {
   const { policy, now } = circumstances;
-  if (halt(keyring, circumstances)) return keyring;
-  const kept = isImporting(policy) ? keyring.importedKeyID : undefined;
+  if (keyring.deselected.length === 0 || halt(keyring, circumstances)) return keyring;
+  const kept = neededByOldService(keyring, policy);
   const isOver = (key: KeyringKey) =>
     key.kid !== kept &&
     isExposed(keyring, key.kid) &&
