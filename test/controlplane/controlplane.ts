@@ -1,9 +1,9 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CoreV1Api, Health, KubeConfig } from '@kubernetes/client-node';
+import { freePort } from '../support/free-port.ts';
 import type { Log } from '../support/process.ts';
 import { ownedTempDir } from '../support/tempdir.ts';
 import { type AuditEvent, readAuditLog } from './audit.ts';
@@ -205,15 +205,4 @@ async function waitFor(what: string, timeoutMs: number, done: () => Promise<bool
     if (Date.now() > deadline) throw new Error(`${what} was not ready after ${timeoutMs / 1000} s`);
     await sleep(50);
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 }

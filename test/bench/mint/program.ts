@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { get } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { freePort } from '../../support/free-port.ts';
 import { node, type Subject } from './subjects.ts';
 
 const readyLimit = 30_000;
@@ -54,15 +54,6 @@ async function stop(child: ChildProcess, endWithUs: () => void): Promise<void> {
   child.kill('SIGKILL');
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   process.off('exit', endWithUs);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 // Bare HTTP, since a retry of fetch takes longer than some of what is measured.

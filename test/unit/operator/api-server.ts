@@ -38,6 +38,8 @@ export class FakeApiServer {
   readonly seen: Seen[] = [];
   readonly watches: OpenWatch[] = [];
   readonly objects = new Map<string, KubeObject>();
+  /** Ends what follows this server, at the latest with it. */
+  readonly following = new AbortController();
   /** Answers a request in place of the server; undefined: the server's own answer. */
   intercept: (request: Seen) => Answer | undefined = () => undefined;
   /** Called after each request was answered, to let the world change between two of them. */
@@ -53,6 +55,7 @@ export class FakeApiServer {
   }
 
   async stop(): Promise<void> {
+    this.following.abort();
     this.#server.closeAllConnections();
     this.#server.close();
     await once(this.#server, 'close');

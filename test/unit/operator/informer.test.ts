@@ -8,15 +8,10 @@ import { objectNamed, until } from './builders.ts';
 const collection = '/api/v1/namespaces/team/configmaps';
 
 let api: FakeApiServer;
-let stop: AbortController;
 beforeEach(async () => {
   api = await FakeApiServer.start();
-  stop = new AbortController();
 });
-afterEach(async () => {
-  stop.abort();
-  await api.stop();
-});
+afterEach(() => api.stop());
 
 /** Starts an informer; `told` is what it told of, as `name@resourceVersion`. */
 function start(options: Partial<InformerOptions> = {}) {
@@ -28,7 +23,7 @@ function start(options: Partial<InformerOptions> = {}) {
     namespace: 'team',
     onChange: ({ metadata }) => told.push(`${metadata.name}@${metadata.resourceVersion}`),
     log: pino({ level: 'debug' }, { write: (line) => void lines.push(line) }),
-    signal: stop.signal,
+    signal: api.following.signal,
     ...options,
   });
   return {
@@ -206,7 +201,7 @@ describe('an informer', () => {
   test('stops when it is told to, and asks no more', async () => {
     const { informer, told } = start();
     await watchNumber(1);
-    stop.abort();
+    api.following.abort();
     const before = api.seen.length;
     put('a');
     await new Promise((resolve) => setTimeout(resolve, 400));

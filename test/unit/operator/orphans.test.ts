@@ -96,16 +96,11 @@ describe('an agent pod', () => {
 
 describe('an orphan', () => {
   let api: FakeApiServer;
-  let stop: AbortController;
   beforeEach(async () => {
     api = await FakeApiServer.start();
-    stop = new AbortController();
     now = t0 + minute;
   });
-  afterEach(async () => {
-    stop.abort();
-    await api.stop();
-  });
+  afterEach(() => api.stop());
 
   let now: number;
   const start = (known: Partial<OrphanFacts> = {}) => {
@@ -118,7 +113,7 @@ describe('an orphan', () => {
       now: () => now,
       lookMs: 10,
       log: pino({}, { write: (line) => void lines.push(line) }),
-      signal: stop.signal,
+      signal: api.following.signal,
     });
     return lines;
   };

@@ -18,19 +18,14 @@ const secretPath = (namespace: string) => `/api/v1/namespaces/${namespace}/secre
 
 describe('an operator for some namespaces', () => {
   let api: FakeApiServer;
-  let stop: AbortController;
   beforeEach(async () => {
     api = await FakeApiServer.start();
-    stop = new AbortController();
   });
-  afterEach(async () => {
-    stop.abort();
-    await api.stop();
-  });
+  afterEach(() => api.stop());
 
   const follow = async (...namespaces: string[]): Promise<World> => {
     const client = api.client();
-    const world = followWorld({ client, namespaces, onChange: () => {}, log, signal: stop.signal });
+    const world = followWorld({ client, namespaces, onChange: () => {}, log, signal: api.following.signal });
     await until(world.synced);
     return world;
   };

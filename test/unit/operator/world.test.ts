@@ -6,15 +6,10 @@ import { until } from './builders.ts';
 
 describe('the world of an operator', () => {
   let api: FakeApiServer;
-  let stop: AbortController;
   beforeEach(async () => {
     api = await FakeApiServer.start();
-    stop = new AbortController();
   });
-  afterEach(async () => {
-    stop.abort();
-    await api.stop();
-  });
+  afterEach(() => api.stop());
 
   const follow = (namespaces: readonly string[] | undefined) =>
     followWorld({
@@ -22,7 +17,7 @@ describe('the world of an operator', () => {
       namespaces,
       onChange: () => {},
       log: pino({ level: 'silent' }),
-      signal: stop.signal,
+      signal: api.following.signal,
     });
   const refuse = (isRefused: (path: string) => boolean, code = 403) => {
     api.intercept = ({ path }) => (isRefused(path) ? failure(code, 'Whatever') : undefined);
