@@ -49,6 +49,7 @@ export function tellOrphans(
       namespace,
       // Without the pods of the JWKS servers, which have the label too.
       labelSelector: `${labels.issuer},${labels.managedBy}!=${managedBy}`,
+      keep: ({ spec: _, status, ...pod }) => ({ ...pod, status: { phase: phaseOf(status) } }) as KubeObject,
       // Looked at all together now and then: an issuer that comes or goes changes no pod.
       onChange: () => {},
       log,
@@ -91,13 +92,15 @@ export function tellOrphans(
 const hourOf = ({ metadata }: KubeObject, now: number): string =>
   `${metadata.uid} ${Math.floor((now - Date.parse(String(metadata.creationTimestamp))) / retellMs)}`;
 
+const phaseOf = (status: unknown): string | undefined => (status as { phase?: string } | undefined)?.phase;
+
 /** What to tell of a pod with our label; undefined when its issuer has keys for it, or that cannot be known. */
 export function judgeOrphan(
   { metadata, status }: KubeObject,
   { knowsIssuers, issuer, selects, isTrusted }: OrphanFacts,
   now: number,
 ): ObjectEvent | undefined {
-  const { phase } = (status ?? {}) as { phase?: string };
+  const phase = phaseOf(status);
   const isOver = metadata.deletionTimestamp !== undefined || phase === 'Succeeded' || phase === 'Failed';
   if (isOver || now - Date.parse(String(metadata.creationTimestamp)) < patienceMs) return undefined;
 

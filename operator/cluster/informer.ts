@@ -11,6 +11,10 @@ export interface InformerOptions {
   /** Undefined: all namespaces, or a kind that is in none. */
   namespace: string | undefined;
   labelSelector?: string;
+  /** What is kept of an object; what nobody reads is memory of each. `managedFields` go in any case. */
+  keep?: (object: KubeObject) => KubeObject;
+  /** The group that an object is in, for {@link Informer.group}. */
+  groupOf?: (object: KubeObject) => string | undefined;
   /** Called with each object that came, changed (from `before`) or went. Must not throw; it should only enqueue. */
   onChange: (object: KubeObject, before: KubeObject | undefined) => void;
   log: Logger;
@@ -21,6 +25,8 @@ export interface InformerOptions {
 export interface Informer<T = KubeObject> {
   get(namespace: string | undefined, name: string): T | undefined;
   list(): T[];
+  /** The objects of one group, however many there are in others. */
+  group(name: string): T[];
   /** Whether the collection was ever listed whole; before that, a missing object means nothing. */
   synced(): boolean;
   /** Whether the API server answered last that this may not be listed. */
@@ -30,6 +36,8 @@ export interface Informer<T = KubeObject> {
 }
 
 const relistMs = 600_000;
+// A list in one piece would be in memory twice, as text and as objects, whenever all is listed anew.
+const pageSize = '250';
 const idleTimeoutMs = 150_000;
 const maxBackoffMs = 10_000;
 const shortWatchMs = 1_000;
@@ -41,9 +49,10 @@ const shortWatchMs = 1_000;
  * each failure in a row, and keeps its last copy meanwhile.
  */
 export function startInformer<T = KubeObject>(options: InformerOptions): Informer<T> {
-  const { client, resource, namespace, signal, onChange } = options;
+  const { client, resource, namespace, signal, onChange, keep = (object) => object, groupOf } = options;
   const log = options.log.child({ resource: resource.plural, namespace });
   const objects = new Map<string, KubeObject>();
+  const groups = new Map<string, Map<string, KubeObject>>();
   const selector: Record<string, string> = options.labelSelector
     ? { labelSelector: options.labelSelector }
     : {};
@@ -54,37 +63,75 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
 
   const keyOf = (object: KubeObject) => `${object.metadata.namespace}/${object.metadata.name}`;
 
-  function replaceAll(items: KubeObject[]): void {
-    const next = new Map(items.map((item) => [keyOf(item), complete(item)]));
+  const groupNameOf = (object: KubeObject | undefined) => object && groupOf?.(object);
+
+  // What changes keeps its place, so that who looks at all of them sees them in the same order each time.
+  function put(key: string, object: KubeObject): void {
+    const [former, name] = [groupNameOf(objects.get(key)), groupNameOf(object)];
+    if (former !== name) leaveGroup(key, former);
+    objects.set(key, object);
+    if (name === undefined) return;
+    const group = groups.get(name) ?? new Map<string, KubeObject>();
+    groups.set(name, group.set(key, object));
+  }
+
+  function drop(key: string): void {
+    leaveGroup(key, groupNameOf(objects.get(key)));
+    objects.delete(key);
+  }
+
+  function leaveGroup(key: string, name: string | undefined): void {
+    if (name === undefined) return;
+    const group = groups.get(name);
+    group?.delete(key);
+    if (group?.size === 0) groups.delete(name);
+  }
+
+  function replaceAll(next: ReadonlyMap<string, KubeObject>): void {
     const before = new Map(objects);
     const gone = [...before].filter(([key]) => !next.has(key));
     const changed = [...next].filter(([key, object]) => versionOf(before.get(key)) !== versionOf(object));
-    objects.clear();
-    for (const [key, object] of next) objects.set(key, object);
+    for (const [key] of gone) drop(key);
+    for (const [key, object] of changed) put(key, object);
     synced = true;
     forbidden = false;
     for (const [, object] of gone) onChange(object, undefined);
     for (const [key, object] of changed) onChange(object, before.get(key));
   }
 
+  /** Lists all, page by page; resolves with the version to watch from. */
+  async function list(): Promise<string> {
+    const next = new Map<string, KubeObject>();
+    let version = '';
+    let rest: string | undefined;
+    do {
+      const query = { ...selector, limit: pageSize, ...(rest && { continue: rest }) };
+      const { items, metadata } = await client.list(resource, namespace, query);
+      for (const item of items) next.set(keyOf(item), complete(item));
+      version = metadata.resourceVersion;
+      rest = metadata.continue;
+    } while (rest);
+    replaceAll(next);
+    return version;
+  }
+
   // List items lack their kind; nobody reads managedFields, which are often the larger part.
-  const complete = ({ metadata: { managedFields: _, ...metadata }, ...item }: KubeObject): KubeObject => ({
-    ...item,
-    apiVersion: resource.apiVersion,
-    kind: resource.kind,
-    metadata,
-  });
+  const complete = ({ metadata: { managedFields: _, ...metadata }, ...item }: KubeObject): KubeObject =>
+    keep({ ...item, apiVersion: resource.apiVersion, kind: resource.kind, metadata });
 
   function take(event: { type: string; object: KubeObject }): string | undefined {
     if (event.type === 'ERROR') {
       const status = event.object as unknown as { code?: number; reason?: string; message?: string };
       throw new ApiError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
     }
+    // It has nothing but the version that all changes were sent up to.
+    if (event.type === 'BOOKMARK') return event.object.metadata.resourceVersion;
     const object = complete(event.object);
-    const before = event.type === 'DELETED' ? undefined : objects.get(keyOf(object));
-    if (event.type === 'DELETED') objects.delete(keyOf(object));
-    else if (event.type !== 'BOOKMARK') objects.set(keyOf(object), object);
-    if (event.type !== 'BOOKMARK') onChange(object, before);
+    const key = keyOf(object);
+    const before = event.type === 'DELETED' ? undefined : objects.get(key);
+    if (event.type === 'DELETED') drop(key);
+    else put(key, object);
+    onChange(object, before);
     return object.metadata.resourceVersion;
   }
 
@@ -113,10 +160,8 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
   async function run(): Promise<void> {
     while (!signal.aborted) {
       try {
-        const list = await client.list(resource, namespace, selector);
-        replaceAll(list.items);
+        let version = await list();
         const relistAt = Date.now() + relistMs;
-        let version = list.metadata.resourceVersion;
         while (Date.now() < relistAt && !signal.aborted) {
           const begun = Date.now();
           version = await watch(version);
@@ -144,6 +189,7 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
   return {
     get: (objectNamespace, name) => objects.get(`${objectNamespace}/${name}`) as T | undefined,
     list: () => [...objects.values()] as T[],
+    group: (name) => [...(groups.get(name)?.values() ?? [])] as T[],
     synced: () => synced,
     forbidden: () => forbidden,
     problem: () => problem,

@@ -20,7 +20,8 @@ export interface KubeObject {
 
 /** A list answer of the API server; its items lack `apiVersion` and `kind`. */
 export interface KubeList {
-  metadata: { resourceVersion: string };
+  /** `continue` asks for the next page, where there is one. */
+  metadata: { resourceVersion: string; continue?: string };
   items: KubeObject[];
 }
 

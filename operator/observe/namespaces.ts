@@ -46,6 +46,8 @@ export const unreadableNamespace = (name: string): NamespaceView => ({
 /** Follows all namespaces, which takes a permission for the whole cluster. */
 export function followAllNamespaces({ client, onChange, log, signal }: FollowOptions): Namespaces {
   const views = new Map<string, NamespaceView>();
+  // Every look at an issuer asks for all of them.
+  let list: NamespaceView[] | undefined;
   const informer = startInformer({
     client,
     resource: resources.namespaces,
@@ -56,13 +58,18 @@ export function followAllNamespaces({ client, onChange, log, signal }: FollowOpt
       const before = views.get(name);
       if (after) views.set(name, after);
       else views.delete(name);
+      list = undefined;
       onChange(after, before);
     },
     log,
     signal,
   });
   return {
-    list: () => (informer.synced() ? informer.list().map(viewOf) : undefined),
+    list() {
+      if (!informer.synced()) return undefined;
+      list ??= informer.list().map(viewOf);
+      return list;
+    },
     problem: informer.problem,
   };
 }

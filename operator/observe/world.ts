@@ -1,32 +1,13 @@
 import type { Logger } from 'pino';
-import {
-  type IssuerKey,
-  issuerOfLabel,
-  labels,
-  type MacpAuthIssuer,
-  managedBy,
-  objectNames,
-} from '../api/names.ts';
-import { secretTypes } from '../build/files.ts';
-import { serverPodSelector } from '../build/server.ts';
+import { type IssuerKey, issuerLabel, type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import type { ApiClient } from '../cluster/client.ts';
 import { type Informer, startInformer } from '../cluster/informer.ts';
-import { type KubeObject, type Resource, resources } from '../cluster/resources.ts';
+import type { KubeObject } from '../cluster/resources.ts';
 import { matches, type NamespaceView } from '../plan/selection.ts';
+import { type Kind, kinds } from './kinds.ts';
 import { followAllNamespaces, pollNamespaces } from './namespaces.ts';
 
-/** The kinds that are followed by informers. */
-const followed = {
-  issuers: resources.issuers,
-  secrets: resources.secrets,
-  configMaps: resources.configMaps,
-  services: resources.services,
-  deployments: resources.deployments,
-  podDisruptionBudgets: resources.podDisruptionBudgets,
-  pods: resources.pods,
-} as const;
-
-type Followed = keyof typeof followed;
+type Followed = keyof typeof kinds;
 
 /** The cached world: issuers, and the objects that carry our labels. It lags, and never proves that a key is absent. */
 export interface World {
@@ -82,22 +63,20 @@ export function followWorld(options: {
   log: Logger;
   signal: AbortSignal;
 }): World {
-  const { client, namespaces, log, signal } = options;
+  const { client, namespaces, onChange, log, signal } = options;
 
-  function follow(resource: Resource): Followers {
-    const own = resource === resources.issuers;
-    const labelSelector = labelSelectorOf(resource);
+  function follow(kind: Followed): Followers {
+    const { issuerOf, ...options }: Kind = kinds[kind];
     return (namespaces ?? [undefined]).map((namespace) => ({
       namespace,
       informer: startInformer({
+        ...options,
         client,
-        resource,
         namespace,
-        ...(labelSelector && { labelSelector }),
         onChange: (object, before) => {
-          if (own && isStatusOnly(object, before)) return;
-          const key = own ? object.metadata : issuerOf(object);
-          if (key) options.onChange(key);
+          if (kind === 'issuers' && isStatusOnly(object, before)) return;
+          const key = issuerOf(object);
+          if (key) onChange(key);
         },
         log,
         signal,
@@ -106,7 +85,7 @@ export function followWorld(options: {
   }
 
   const informers = Object.fromEntries(
-    Object.entries(followed).map(([name, resource]) => [name, follow(resource)]),
+    Object.keys(kinds).map((kind) => [kind, follow(kind as Followed)]),
   ) as Record<Followed, Followers>;
 
   const find = (kind: Followed, namespace: string, name: string): KubeObject | undefined => {
@@ -117,6 +96,8 @@ export function followWorld(options: {
     return undefined;
   };
   const list = (kind: Followed): KubeObject[] => informers[kind].flatMap(({ informer }) => informer.list());
+  const group = (kind: Followed, name: string): KubeObject[] =>
+    informers[kind].flatMap(({ informer }) => informer.group(name));
   const issuers = () => list('issuers') as unknown as MacpAuthIssuer[];
 
   const onNamespace = (after: NamespaceView | undefined, before: NamespaceView | undefined) => {
@@ -126,7 +107,7 @@ export function followWorld(options: {
       const isSelected = (view: NamespaceView | undefined) =>
         selector !== undefined && view !== undefined && (!view.readable || matches(selector, view.labels));
       const isOwn = [after, before].some((view) => view?.name === metadata.namespace);
-      if (isOwn || isSelected(after) || isSelected(before)) options.onChange(metadata);
+      if (isOwn || isSelected(after) || isSelected(before)) onChange(metadata);
     }
   };
   const following = { client, onChange: onNamespace, log, signal };
@@ -145,15 +126,10 @@ export function followWorld(options: {
         deployment: find('deployments', key.namespace, names.server),
         service: find('services', key.namespace, names.server),
         podDisruptionBudget: find('podDisruptionBudgets', key.namespace, names.server),
-        serverPods: list('pods').filter((pod) => isServerOf(pod, key)),
+        serverPods: group('pods', issuerLabel(key)),
       };
     },
-    agentSecrets(key) {
-      const { agentSecret } = objectNames(key);
-      return list('secrets').filter(
-        ({ type, metadata }) => type === secretTypes.agent && metadata.name === agentSecret,
-      );
-    },
+    agentSecrets: (key) => group('secrets', objectNames(key).agentSecret),
     unseenSecrets() {
       const unseen = informers.secrets.filter(({ informer }) => !informer.synced());
       const names = unseen.flatMap(({ namespace }) => namespace ?? []);
@@ -181,21 +157,6 @@ const isKnown = (all: Followers): boolean =>
   all.every(({ informer }) => informer.synced() || informer.forbidden());
 
 const sameJSON = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
-
-// Pods are followed by what puts them behind the Service: a stranger among them must be seen too.
-function labelSelectorOf(resource: Resource): string | undefined {
-  if (resource === resources.issuers) return undefined;
-  return resource === resources.pods ? serverPodSelector : `${labels.managedBy}=${managedBy}`;
-}
-
-function issuerOf({ kind, metadata }: KubeObject): IssuerKey | undefined {
-  if (kind !== resources.pods.kind) return issuerOfLabel(metadata.labels?.[labels.issuer]);
-  const name = metadata.labels?.[labels.instance];
-  return name === undefined ? undefined : { namespace: metadata.namespace, name };
-}
-
-const isServerOf = ({ metadata }: KubeObject, key: IssuerKey): boolean =>
-  metadata.namespace === key.namespace && metadata.labels?.[labels.instance] === key.name;
 
 // Our own status writes come back as events, and ask for nothing.
 function isStatusOnly({ metadata }: KubeObject, before: KubeObject | undefined): boolean {

@@ -166,7 +166,11 @@ export class FakeApiServer {
         return isIn && wanted.every(([name, value]) => !name || metadata.labels?.[name] === value);
       })
       .map(([, { apiVersion: _a, kind: _k, ...item }]) => item);
-    return { code: 200, body: { metadata: { resourceVersion: this.version }, items } };
+    const begin = Number(query.get('continue') ?? 0);
+    const end = begin + Number(query.get('limit') ?? Number.POSITIVE_INFINITY);
+    const more = end < items.length && { continue: String(end) };
+    const metadata = { resourceVersion: this.version, ...more };
+    return { code: 200, body: { metadata, items: items.slice(begin, end) } };
   }
 
   // PUT and PATCH alike keep to resourceVersion and uid; a patch is merged one level deep, which is all we need.

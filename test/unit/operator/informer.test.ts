@@ -83,6 +83,59 @@ describe('an informer', () => {
     expect(watch.query.get('labelSelector')).toBe('mine=yes');
   });
 
+  test('lists page by page', async () => {
+    const count = 501;
+    for (let i = 0; i < count; i += 1) put(`object-${i}`);
+    const { informer, told } = start();
+    await until(informer.synced);
+    expect(informer.list()).toHaveLength(count);
+    expect(new Set(told).size).toBe(count);
+    expect(lists().map(({ query }) => query.get('continue'))).toEqual([null, '250', '500']);
+    expect((await watchNumber(1)).query.get('resourceVersion')).toBe(api.version);
+  });
+
+  test('begins the list anew when a page of it is gone', async () => {
+    for (let i = 0; i < 251; i += 1) put(`object-${i}`);
+    let refused = 0;
+    api.intercept = ({ query }) =>
+      query.get('continue') && refused++ === 0 ? failure(410, 'Expired') : undefined;
+    const { informer } = start();
+    await until(informer.synced);
+    expect(informer.list()).toHaveLength(251);
+    expect(lists().map(({ query }) => query.get('continue'))).toEqual([null, '250', null, '250']);
+  });
+
+  test('keeps of each object what it is told to, in the list and from the watch', async () => {
+    api.put(`${collection}/a`, { ...objectNamed('a'), data: { large: 'x' } });
+    const { informer } = start({ keep: ({ data: _, ...object }) => object as KubeObject });
+    const watch = await watchNumber(1);
+    watch.send('ADDED', { ...at('b', 200), data: { large: 'x' } });
+    // A bookmark has neither name nor data.
+    watch.send('BOOKMARK', { kind: 'ConfigMap', metadata: { resourceVersion: '201' } });
+    await until(() => informer.get('team', 'b') !== undefined);
+    for (const name of ['a', 'b']) expect(informer.get('team', name)).not.toHaveProperty('data');
+    expect(informer.list()).toHaveLength(2);
+  });
+
+  test('gives the objects of a group, in the order in which they came', async () => {
+    const colour = (value: string) => ({ labels: { colour: value } });
+    put('a', colour('red'));
+    put('b', colour('blue'));
+    put('c', colour('red'));
+    put('d');
+    const { informer } = start({ groupOf: ({ metadata }) => metadata.labels?.colour });
+    const group = (name: string) => informer.group(name).map(({ metadata }) => metadata.name);
+    const watch = await watchNumber(1);
+    expect([group('red'), group('blue'), group('green')]).toEqual([['a', 'c'], ['b'], []]);
+    watch.send('MODIFIED', at('a', 201, { labels: { colour: 'red', more: 'yes' } }));
+    watch.send('MODIFIED', at('b', 202, colour('green')));
+    watch.send('ADDED', at('e', 203, colour('red')));
+    watch.send('DELETED', at('c', 204, colour('red')));
+    await until(() => group('red').length === 2 && group('red').includes('e'));
+    expect([group('red'), group('blue'), group('green')]).toEqual([['a', 'e'], [], ['b']]);
+    expect(informer.group('red')[0]?.metadata.labels).toMatchObject({ more: 'yes' });
+  });
+
   test('follows what comes, changes and goes, and tells of each once', async () => {
     const { informer, told, names } = start();
     const watch = await watchNumber(1);
