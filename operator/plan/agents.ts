@@ -56,24 +56,23 @@ export function withNamespaces(
   const unsure = new Set(unknown === 'all' ? keyring.namespaces : unknown);
   // Every key that ever was handed out: a namespace may have kept what it has had.
   const handedOut = keyring.keys.filter((key) => !isSpare(key)).map(({ kid }) => kid);
+  const listed = new Set(keyring.namespaces);
+  const followed = watched && new Set(watched);
   const left = keyring.namespaces
-    .filter((namespace) => unselected.has(namespace) || watched?.includes(namespace) === false)
+    .filter((namespace) => unselected.has(namespace) || followed?.has(namespace) === false)
     .map((namespace) => ({ namespace, since: now, keyIDs: handedOut }));
   const strays = held
-    .filter(({ namespace }) => unselected.has(namespace) && !keyring.namespaces.includes(namespace))
+    .filter(({ namespace }) => unselected.has(namespace) && !listed.has(namespace))
     .map(({ namespace, keys }) => ({ namespace, since: now, keyIDs: keysOfOurs(keyring, keys) }));
-  const deselected = [...left, ...strays].reduce(
-    (all, added) => withDeselection(all, added, keyring),
-    keyring.deselected,
-  );
+  const deselected = withDeselections(keyring, [...left, ...strays]);
   const kept = keyring.namespaces.filter((namespace) => unsure.has(namespace));
   const namespaces = [...new Set([...kept, ...selected])].toSorted();
   const isSame =
     namespaces.length === keyring.namespaces.length &&
     namespaces.every((name, i) => name === keyring.namespaces[i]);
   if (isSame && deselected === keyring.deselected) return keyring;
-  const isReturning = ({ namespace }: Deselection) =>
-    namespaces.includes(namespace) && !keyring.namespaces.includes(namespace);
+  const given = new Set(namespaces);
+  const isReturning = ({ namespace }: Deselection) => given.has(namespace) && !listed.has(namespace);
   const noted = { ...keyring, namespaces, deselected };
   // Pods that are there still have to follow first: what was confirmed before does not count for them.
   return keyring.deselected.some(isReturning) ? mapKeys(noted, ({ distributedAt: _, ...key }) => key) : noted;
@@ -88,18 +87,28 @@ const keysOfOurs = (keyring: Keyring, keys: readonly SigningKey[]): string[] =>
     })
     .map(({ kid }) => kid);
 
-function withDeselection(
-  deselected: Deselection[],
-  added: Deselection,
-  { keys, revoked }: Keyring,
+function withDeselections(
+  { deselected, keys, revoked }: Keyring,
+  added: readonly Deselection[],
 ): Deselection[] {
-  const before = deselected.find(({ namespace }) => namespace === added.namespace);
-  if (added.keyIDs.every((kid) => before?.keyIDs.includes(kid))) return deselected;
+  const all = new Map(deselected.map((one) => [one.namespace, one]));
   // A namespace that comes and goes for years would fill the Secret with what is long gone.
-  const isKnown = (kid: string) => [...keys, ...revoked].some((key) => key.kid === kid);
-  const keyIDs = [...new Set([...(before?.keyIDs ?? []).filter(isKnown), ...added.keyIDs])];
-  return [...deselected.filter((one) => one !== before), { ...added, keyIDs }];
+  const known = new Set([...keys, ...revoked].map(({ kid }) => kid));
+  let changed = false;
+  for (const one of added) {
+    const before = all.get(one.namespace)?.keyIDs ?? [];
+    if (one.keyIDs.every((kid) => before.includes(kid))) continue;
+    changed = true;
+    const keyIDs = [...new Set([...before.filter((kid) => known.has(kid)), ...one.keyIDs])];
+    all.delete(one.namespace);
+    all.set(one.namespace, { ...one, keyIDs });
+  }
+  return changed ? [...all.values()] : deselected;
 }
+
+/** The keys that namespaces know which are not selected any more. */
+export const exposedKeyIDs = ({ deselected }: Keyring): Set<string> =>
+  new Set(deselected.flatMap(({ keyIDs }) => keyIDs));
 
 /** Whether a namespace that is not selected any more knows a key. */
 export const isExposed = ({ deselected }: Keyring, kid: string): boolean =>
@@ -107,20 +116,19 @@ export const isExposed = ({ deselected }: Keyring, kid: string): boolean =>
 
 /** Forgets the namespaces all of whose keys every healthy verifier refuses. */
 export function withoutHarmless(keyring: Keyring, now: number): Keyring {
-  const isAccepted = (kid: string) =>
-    keyring.keys.some((key) => key.kid === kid) ||
-    keyring.revoked.some((key) => key.kid === kid && key.safeAt > now);
-  const deselected = keyring.deselected.filter(({ keyIDs }) => keyIDs.some(isAccepted));
+  const unsafe = keyring.revoked.filter(({ safeAt }) => safeAt > now);
+  const accepted = new Set([...keyring.keys, ...unsafe].map(({ kid }) => kid));
+  const deselected = keyring.deselected.filter(({ keyIDs }) => keyIDs.some((kid) => accepted.has(kid)));
   return deselected.length === keyring.deselected.length ? keyring : { ...keyring, deselected };
 }
 
 /**
- * From when every healthy verifier refuses what a deselected namespace can mint; undefined while that is still to be
- * seen. `revokedFrom` says when a key will be revoked.
+ * From when every healthy verifier refuses what can be minted with some keys; undefined while that is still to be seen.
+ * `revokedFrom` says when a key will be revoked.
  */
 export function mintsUntil(
   keyring: Keyring,
-  { keyIDs }: Deselection,
+  keyIDs: readonly string[],
   policy: KeyPolicy,
   revokedFrom: (key: KeyringKey) => number | undefined,
 ): number | undefined {

@@ -1,5 +1,5 @@
 import type { Algorithm, PublicJWK } from '../../sidecar/contract/jwk.ts';
-import type { AgentNamespaces } from './agents.ts';
+import { type AgentNamespaces, exposedKeyIDs } from './agents.ts';
 import type { ImportedKey, ImportOutcome } from './import.ts';
 import {
   activeKey,
@@ -231,9 +231,7 @@ function nextInstant(keyring: Keyring, { policy, now }: Circumstances): number {
     committedKey(keyring, now)?.activateAt ?? now,
     ...keyring.keys.flatMap((key) => [ripeAt(key, policy), key.removeAt ?? now]),
     ...keyring.revoked.map(({ safeAt }) => safeAt - untilRefusedMs(policy)),
-    ...keyring.deselected.flatMap(({ keyIDs }) =>
-      keyIDs.map((kid) => endOfExposed(keyring, kid, policy) ?? now),
-    ),
+    ...[...exposedKeyIDs(keyring)].map((kid) => endOfExposed(keyring, kid, policy) ?? now),
     // In time to put the promise off, while no server serves the key.
     ...keyring.keys.map(({ acceptedFrom = now }) => acceptedFrom - ripeningMs(policy)),
   ];

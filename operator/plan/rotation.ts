@@ -11,7 +11,6 @@ import {
 import {
   activeKey,
   committedKey,
-  type Deselection,
   isSigning,
   isSpare,
   type Keyring,
@@ -97,11 +96,14 @@ export function safeToRevokeAt(keyring: Keyring, key: KeyringKey, policy: KeyPol
 }
 
 /**
- * Until when a namespace that is not selected any more can mint what a healthy verifier accepts; undefined while its
- * keys are still to be replaced.
+ * Until when namespaces that are not selected any more, but know some keys, can mint what a healthy verifier accepts;
+ * undefined while one of the keys is still to be replaced.
  */
-export const canMintUntil = (keyring: Keyring, one: Deselection, policy: KeyPolicy): number | undefined =>
-  mintsUntil(keyring, one, policy, (key) => safeToRevokeAt(keyring, key, policy));
+export const canMintUntil = (
+  keyring: Keyring,
+  keyIDs: readonly string[],
+  policy: KeyPolicy,
+): number | undefined => mintsUntil(keyring, keyIDs, policy, (key) => safeToRevokeAt(keyring, key, policy));
 
 const isRotationAsked = (
   keyring: Keyring,

@@ -151,14 +151,15 @@ export function judgePublished(
 export function judgeConfined(keyring: Keyring | undefined, policy: KeyPolicy): Judgement {
   const type = 'KeysConfined';
   if (!keyring) return { type, reason: 'KeyringNotReady', message: 'waits for the keyring' };
-  const left = keyring.deselected.filter(({ namespace }) => !keyring.namespaces.includes(namespace));
+  const listed = new Set(keyring.namespaces);
+  const left = keyring.deselected.filter(({ namespace }) => !listed.has(namespace));
   if (left.length === 0)
     return { type, reason: 'KeysConfined', message: 'no other namespaces than those selected have keys' };
   const names = abbreviated(left.map(({ namespace }) => namespace).toSorted());
-  const ends = left.map((one) => canMintUntil(keyring, one, policy));
-  const until = ends.some((end) => end === undefined)
-    ? 'the keys that it knows are replaced and revoked'
-    : new Date(Math.max(...ends.map((end) => end as number))).toISOString();
+  const keyIDs = [...new Set(left.flatMap((one) => one.keyIDs))];
+  const end = canMintUntil(keyring, keyIDs, policy);
+  const until =
+    end === undefined ? 'the keys that it knows are replaced and revoked' : new Date(end).toISOString();
   const message = `no longer selected, but able to mint until ${until}: ${names}`;
   return { type, reason: 'DeselectedNamespaceCanMint', message };
 }
