@@ -3,6 +3,7 @@ import https from 'node:https';
 import { json, text } from 'node:stream/consumers';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { fieldManager } from '../api/names.ts';
+import { within } from './deadline.ts';
 import { type KubeList, type KubeObject, type Resource, resourcePath } from './resources.ts';
 
 /**
@@ -105,11 +106,10 @@ export class ApiClient {
   }
 
   async #call<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
-    const response = await this.open(method, path, {
-      ...options,
-      signal: AbortSignal.timeout(requestTimeoutMs),
+    return within(requestTimeoutMs, async (signal) => {
+      const response = await this.open(method, path, { ...options, signal });
+      return (await json(response)) as T;
     });
-    return (await json(response)) as T;
   }
 
   /** Reads an object from etcd's current state, past every cache. */

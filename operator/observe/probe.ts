@@ -1,6 +1,7 @@
 import http from 'node:http';
 import { jwksPath, serverPorts } from '../build/server.ts';
 import { type ApiClient, ApiError } from '../cluster/client.ts';
+import { within } from '../cluster/deadline.ts';
 import type { KubeObject } from '../cluster/resources.ts';
 import type { ServedKey, ServerAnswer } from '../plan/servers.ts';
 
@@ -38,11 +39,17 @@ function asking(fetchFrom: Fetch): AskPod {
     const { name } = pod.metadata;
     try {
       const asked = Date.now();
-      const response = await fetchFrom(pod, AbortSignal.timeout(timeoutMs));
-      const answered = Date.now();
-      const { keys } = JSON.parse(await limitedText(response)) as { keys: ServedKey[] };
+      const { answered, headers, body } = await within(timeoutMs, async (signal) => {
+        const response = await fetchFrom(pod, signal);
+        return {
+          answered: Date.now(),
+          headers: response.headers,
+          body: await limitedText(response),
+        };
+      });
+      const { keys } = JSON.parse(body) as { keys: ServedKey[] };
       if (!keys.every(({ kid }) => typeof kid === 'string')) throw new TypeError('a key has no kid');
-      const date = Date.parse(response.headers.date ?? '');
+      const date = Date.parse(headers.date ?? '');
       return {
         pod: name,
         keys: keys.map(({ kid, kty, crv, x, y, n, e }) => ({ kid, kty, crv, x, y, n, e })),
