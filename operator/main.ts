@@ -7,7 +7,7 @@ import { leaveNamespace } from './apply/finalize.ts';
 import { ApiClient, briefly } from './cluster/client.ts';
 import { createLimiter, requestsAtATime } from './cluster/limiter.ts';
 import { WorkQueue } from './cluster/queue.ts';
-import { type Config, ConfigError, readConfig } from './config.ts';
+import { ConfigError, readConfig } from './config.ts';
 import { createMetrics } from './metrics.ts';
 import { isTrusted, mayHaveAgents } from './observe/agents.ts';
 import { readNamespace } from './observe/namespaces.ts';
@@ -34,7 +34,8 @@ function loadKubeConfig(path: string | undefined): KubeConfig {
   return kubeConfig;
 }
 
-async function run(config: Config): Promise<void> {
+async function start(): Promise<void> {
+  const config = readConfig(process.argv.slice(2), process.env);
   const log = pino({
     level: config.logLevel,
     base: null,
@@ -176,9 +177,8 @@ async function run(config: Config): Promise<void> {
   for (const text of waiting) queue.add(text);
 }
 
-try {
-  await run(readConfig(process.argv.slice(2), process.env));
-} catch (error) {
-  process.stderr.write(`macp-auth-operator: ${(error as Error).message}\n`);
+// Not awaited at the top level, which the bundle's format does not have.
+start().catch((error: Error) => {
+  process.stderr.write(`macp-auth-operator: ${error.message}\n`);
   process.exit(1);
-}
+});

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { nodeOptions } from '../../operator/bundle/command.ts';
 import { signalGroup, spawnTethered } from './process.ts';
 
 /** Image name under which the process kubelet runs the sidecar's program. */
@@ -11,7 +12,7 @@ export const sidecarCommand = [
   fileURLToPath(new URL('../../sidecar/main.ts', import.meta.url)),
 ];
 
-const program = fileURLToPath(new URL('../../operator/main.ts', import.meta.url));
+const sources = fileURLToPath(new URL('../../operator/main.ts', import.meta.url));
 
 /** An operator process, started as a user starts it. */
 export interface OperatorProcess {
@@ -33,12 +34,15 @@ export function startOperator(options: {
   logFile: string;
   namespaces?: readonly string[];
   flags?: readonly string[];
+  /** What is started in place of the sources: the bundle. */
+  program?: string;
   /** Further variables of its environment. */
   env?: Record<string, string>;
 }): OperatorProcess {
   const command = [
     process.execPath,
-    program,
+    ...nodeOptions,
+    options.program ?? sources,
     ...['--kubeconfig', options.kubeconfigPath],
     ...(options.namespaces ? ['--namespaces', options.namespaces.join(',')] : []),
     ...['--health-address', '127.0.0.1', '--health-port', '0'],
