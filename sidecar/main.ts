@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import { createAudit } from './audit.ts';
 import { signerAt } from './contract/signer.ts';
 import { type Environment, readEnvironment } from './environment.ts';
@@ -14,6 +15,9 @@ import { createApp } from './server/app.ts';
 import { createHealthApp } from './server/health.ts';
 import { type Listener, listen } from './server/listen.ts';
 import { StartError } from './start-error.ts';
+
+// Files are read a few times in a life: parsers that are compiled first would take longer than they save.
+z.config({ jitless: true });
 
 const drainMilliseconds = 10_000;
 const signerCheckMilliseconds = 2000;
