@@ -2,12 +2,14 @@
 import { parseArgs } from 'node:util';
 import type { Benchmark } from './benchmark.ts';
 import { mintBenchmark } from './mint/benchmark.ts';
+import { operatorBenchmark } from './operator/benchmark.ts';
+import { plannerBenchmark } from './planner/benchmark.ts';
 import { describeMachine } from './report/machine.ts';
 import { type Section, write } from './report/report.ts';
 import { summary } from './report/summary.ts';
 
 // Each in a folder of its own. One that is added here is in the report too.
-const benchmarks: readonly Benchmark[] = [mintBenchmark];
+const benchmarks: readonly Benchmark[] = [mintBenchmark, operatorBenchmark, plannerBenchmark];
 
 const { values, positionals } = parseArgs({
   options: { smoke: { type: 'boolean', default: false } },

@@ -128,8 +128,8 @@ function method({ rounds, durations, ways }: Measurements): string[] {
       '`test/bench/baseline`, one key and the same routes, without a log or metrics. The **floor** is ' +
       '`test/bench/floor`: bare `node:http`, `JSON.parse` and `crypto.sign` as documented for JWS ' +
       `(\`ieee-p1363\`), in its faster way here (ES256: ${ways.ES256}, RS256: ${ways.RS256}), and nothing else.`,
-    `Medians of ${rounds} rounds in alternating order, each with fresh processes: start, ${seconds(durations.settle)} of ` +
-      `rest, then 1, 16 and 64 connections in turn, ${seconds(durations.warmUp)} of warm-up and ` +
+    `Medians of ${rounds} rounds in alternating order, each with fresh processes: ${durations.starts} starts, ` +
+      `${seconds(durations.settle)} of rest, then 1, 16 and 64 connections in turn, ${seconds(durations.warmUp)} of warm-up and ` +
       `${seconds(durations.load)} that count. Before, each program proves that its token is verified.`,
     'The load is a process of its own on the same machine, each connection with one request at a time. CPU is that of the ' +
       'program from `/proc/PID/stat`; memory is from `smaps_rollup`, under load the largest after the three loads; ready is ' +

@@ -86,7 +86,7 @@ function ratioTable(ratios: readonly Ratio[]): Table {
   const sign = ({ better }: Ratio) => (better === 'higher' ? '≥' : '≤');
   return {
     title: 'Ratios',
-    columns: ['Ratio', 'Of the sidecar to', 'Measured', 'Must', 'Aim', 'Reached'],
+    columns: ['Ratio', 'Of ours to', 'Measured', 'Must', 'Aim', 'Reached'],
     rows: ratios.map((ratio) => [
       `\`${ratio.name}\``,
       ratio.meaning,
