@@ -1,13 +1,9 @@
 // Makes dist/operator/: the operator as one file of JavaScript, and the licences of what is in it.
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { build, type Plugin } from 'esbuild';
-import { licences } from '../../sidecar/bundle/licences.ts';
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Plugin } from 'esbuild';
+import { bundle } from '../../sidecar/bundle/bundle.ts';
 import { bundleFile } from './command.ts';
-
-const root = join(import.meta.dirname, '../..');
-const file = join(root, bundleFile);
-const folder = join(file, '..');
 
 // It has no list of its modules with side effects, and none with any: without this all classes of all kinds of Kubernetes
 // would come along for KubeConfig, which is what is used of it.
@@ -24,26 +20,9 @@ const onlyWhatIsUsed: Plugin = {
   },
 };
 
-await rm(folder, { recursive: true, force: true });
-await mkdir(folder, { recursive: true });
-const { metafile } = await build({
-  absWorkingDir: root,
-  entryPoints: ['operator/main.ts'],
-  outfile: file,
-  bundle: true,
-  platform: 'node',
-  target: 'node22.19',
-  format: 'cjs',
-  minify: true,
-  legalComments: 'none',
-  metafile: true,
+await rm(join(import.meta.dirname, '../..', dirname(bundleFile)), { recursive: true, force: true });
+await bundle('operator/main.ts', bundleFile, {
   // Faster ways of ws, where they are installed. No WebSocket is opened here.
   external: ['bufferutil', 'utf-8-validate'],
   plugins: [onlyWhatIsUsed],
-  logLevel: 'warning',
 });
-const included = Object.values(metafile.outputs)
-  .flatMap(({ inputs }) => Object.entries(inputs))
-  .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
-  .map(([input]) => input);
-await writeFile(join(folder, 'LICENSES.txt'), await licences(root, included));
