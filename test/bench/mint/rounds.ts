@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { publicJWK } from '../../unit/sidecar/support/fixtures.ts';
+import { cpuMilliseconds, memoryOf } from '../process.ts';
 import { median } from '../statistics.ts';
 import type { LoadOrder, LoadResult } from './load.ts';
-import { cpuMilliseconds, memoryOf } from './process.ts';
 import { type Program, start } from './program.ts';
 import { type BenchKey, node, type SignWay, type SubjectName, subject } from './subjects.ts';
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bundleFile } from '../../../operator/bundle/command.ts';
 import { type OperatorProcess, startOperator } from '../../support/operator.ts';
+import { cpuMilliseconds } from '../process.ts';
 
 /** What the kernel says of a process. */
 export interface Usage {
@@ -12,18 +13,14 @@ export interface Usage {
   cpuSeconds: number;
 }
 
-const ticksPerSecond = 100;
-
 /** Memory and processor time of a process, from /proc. */
 export function usageOf(pid: number): Usage {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const mebibytes = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024;
   return {
     rssMiB: mebibytes('VmRSS'),
     peakMiB: mebibytes('VmHWM'),
-    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond,
+    cpuSeconds: cpuMilliseconds(pid) / 1000,
   };
 }
 
