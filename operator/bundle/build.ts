@@ -5,8 +5,8 @@ import type { Plugin } from 'esbuild';
 import { bundle } from '../../sidecar/bundle/bundle.ts';
 import { bundleFile } from './command.ts';
 
-// It has no list of its modules with side effects, and none with any: without this all classes of all kinds of Kubernetes
-// would come along for KubeConfig, which is what is used of it.
+// client-node does not say that its modules have no side effects, as is the case. Without this the classes of all kinds of
+// Kubernetes would come along for KubeConfig, which is what is used of it.
 const onlyWhatIsUsed: Plugin = {
   name: 'only what is used of client-node',
   setup({ onResolve, resolve }) {

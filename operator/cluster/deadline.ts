@@ -1,8 +1,8 @@
 /**
  * Does something that ends when its signal is aborted, which it is after so many milliseconds.
  *
- * AbortSignal.timeout() would keep what hangs on the signal until the time is over, however early the work is done: with
- * hundreds of requests a second those of the last seconds are most of the memory.
+ * AbortSignal.timeout() would keep its timer until the time is over, however early the work is done: with hundreds of
+ * requests a second, thousands of them.
  */
 export async function within<T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
