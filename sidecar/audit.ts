@@ -60,5 +60,7 @@ function cut(text: string): string {
 /** Scopes as they are, or the beginning of their JSON where they are long. */
 function bounded(scopes: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> | string {
   const text = JSON.stringify(scopes);
+  // No character of JSON takes more than six bytes there: an escape.
+  if (text.length * 6 <= longestScopesBytes) return scopes;
   return Buffer.byteLength(plainJSON(text)) <= longestScopesBytes ? scopes : cut(text);
 }

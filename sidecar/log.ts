@@ -12,8 +12,12 @@ export type Log = Logger;
 // U+2029), what is not seen or turns text around, and lone surrogates, which UTF-8 cannot have.
 const unseen = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
+// Most lines are of nothing else, and this is quickly told.
+const plain = /^[\x20-\x7e\n]*$/;
+
 /** The same JSON, with what readers of lines or a screen could take for more than text as escapes. */
 export function plainJSON(json: string): string {
+  if (plain.test(json)) return json;
   return json.replaceAll(unseen, (text) =>
     text
       .split('')

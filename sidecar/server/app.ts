@@ -17,11 +17,12 @@ export function createApp(context: Context): Express {
   const mints = context.material().mint !== undefined;
   // Before the routes, as in the reference service: a malformed body is refused whatever the path.
   if (mints) app.use(jsonBody());
+  // The routes are tried in their order: first what is asked for most.
+  if (mints) app.post('/tokens', ...tokensHandlers(context));
+  app.get('/.well-known/jwks.json', jwksHandler(context));
   app.get('/healthz', (_request, response) => {
     response.json({ ok: true });
   });
-  app.get('/.well-known/jwks.json', jwksHandler(context));
-  if (mints) app.post('/tokens', ...tokensHandlers(context));
   app.use(errorHandler(context));
   return app;
 }

@@ -1,8 +1,10 @@
-import { createServer, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Express } from 'express';
 import type { Binding } from '../environment.ts';
 import { errorCode } from '../error-code.ts';
 import { StartError } from '../start-error.ts';
+import { messagesOf } from './messages.ts';
 
 /** A listening HTTP server. */
 export interface Listener {
@@ -18,11 +20,11 @@ export interface Listener {
  * @throws {StartError} when port and address can't be had.
  */
 export async function listen(
-  handler: RequestListener,
+  app: Express,
   binding: Binding,
   variables: Record<keyof Binding, string>,
 ): Promise<Listener> {
-  const server = createServer();
+  const server = createServer(messagesOf(app));
   const unanswered = new Set<ServerResponse>();
   const sockets = new Set<Socket>();
   let draining = false;
@@ -32,7 +34,7 @@ export async function listen(
     unanswered.add(response);
     response.once('close', () => unanswered.delete(response));
   });
-  server.on('request', handler);
+  server.on('request', app);
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
