@@ -29,6 +29,6 @@ export default {
     tier('integration', cluster),
     tier('verify', cluster),
     tier('slow', cluster),
-    tier('e2e'),
+    tier('e2e', { globalSetup: '<rootDir>/test/node/globalSetup.ts' }),
   ],
 };

@@ -32,18 +32,27 @@ const purpose = {
     'set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver, kube-controller-manager and kubectl (Kubernetes 1.36 or later)',
 };
 
-const kubernetes: Toolchain = {
+/** Programs of Kubernetes, all of one version; each set has a folder of its own in the cache. */
+export function kubernetesToolchain(set: {
+  name: string;
+  purpose: Toolchain['purpose'];
+  programs: string[];
+}): Toolchain {
+  return {
+    name: set.name,
+    source: join(import.meta.dirname, 'toolchain/kubernetes'),
+    purpose: set.purpose,
+    module: 'k8s.io/kubernetes',
+    packages: Object.fromEntries(set.programs.map((name) => [name, `k8s.io/kubernetes/cmd/${name}`])),
+    ldflags: (version) => `-s -w ${versionFlags(version)}`,
+  };
+}
+
+const kubernetes = kubernetesToolchain({
   name: 'kubernetes',
-  source: join(import.meta.dirname, 'toolchain/kubernetes'),
   purpose,
-  module: 'k8s.io/kubernetes',
-  packages: {
-    'kube-apiserver': 'k8s.io/kubernetes/cmd/kube-apiserver',
-    'kube-controller-manager': 'k8s.io/kubernetes/cmd/kube-controller-manager',
-    kubectl: 'k8s.io/kubernetes/cmd/kubectl',
-  },
-  ldflags: (version) => `-s -w ${versionFlags(version)}`,
-};
+  programs: ['kube-apiserver', 'kube-controller-manager', 'kubectl'],
+});
 
 const etcd: Toolchain = {
   name: 'etcd',

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { type Log, signalGroup, spawnTethered } from '../support/process.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { groupExists, type Log, signalGroup, spawnTethered } from '../support/process.ts';
 
 /** One program of the control plane. */
 export interface Component {
@@ -41,6 +42,8 @@ export function startComponent(name: string, argv: string[], logFile: string, lo
       if (child.pid && child.exitCode === null && child.signalCode === null)
         signalGroup(child.pid, 'SIGKILL');
       await ended;
+      // In a node's namespaces it is a child of the program that entered them.
+      while (child.pid && groupExists(child.pid)) await sleep(10);
     },
   };
 }

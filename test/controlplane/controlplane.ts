@@ -9,9 +9,19 @@ import { ownedTempDir } from '../support/tempdir.ts';
 import { type AuditEvent, readAuditLog } from './audit.ts';
 import { type Binaries, ensureBinaries } from './binaries.ts';
 import { type Component, startComponent } from './component.ts';
-import { apiServerArgs, controllerManagerArgs, etcdArgs } from './flags.ts';
+import { apiServerArgs, controllerManagerArgs, etcdArgs, type Network } from './flags.ts';
 
-/** A real etcd, kube-apiserver and kube-controller-manager on loopback. */
+/** Where a control plane runs that serves a node, in the node's own namespaces. */
+export interface NodeSite {
+  /** Runs a program there: it goes before the program's own command line. */
+  enter: readonly string[];
+  /** The node's address, where pods reach the API server. */
+  address: string;
+  /** Where the API server listens there, and where it can be reached on this machine's loopback. */
+  port: number;
+}
+
+/** A real etcd, kube-apiserver and kube-controller-manager, reached on loopback. */
 export interface ControlPlane {
   readonly dir: string;
   readonly binaries: Binaries;
@@ -27,6 +37,15 @@ export interface ControlPlane {
   readAudit(keep?: (event: AuditEvent) => boolean): Promise<AuditEvent[]>;
   /** An outage, and its end with the same port and data. Both return when it is done. */
   readonly apiServer: { stop(): Promise<void>; start(): Promise<void> };
+  /** Starts one more program where the control plane runs; it ends with it. */
+  launch(name: string, argv: readonly string[]): Promise<void>;
+  /** Waits until `done` says so; fails in time, or when a program that is needed for it (all, unless named) has ended. */
+  waitFor(
+    what: string,
+    timeoutMs: number,
+    done: () => Promise<boolean>,
+    needed?: readonly string[],
+  ): Promise<void>;
   /** The process ids by program. */
   pids(): Record<string, number | undefined>;
   stop(): Promise<void>;
@@ -43,15 +62,20 @@ const auditPolicy = {
   rules: [{ level: 'Metadata' }],
 };
 
-/**
- * Starts a control plane that ends with this process, however this process ends. `users` are further users with their
- * groups. When something fails, nothing of it stays.
- */
-export async function startControlPlane(options: {
+interface Options {
   log: Log;
   dir?: string;
+  /** Further users with their groups. */
   users?: Record<string, string[]>;
-}): Promise<ControlPlane> {
+  /** In place of this machine's loopback. */
+  site?: NodeSite;
+}
+
+/**
+ * Starts a control plane that ends with this process, however this process ends. When something fails, nothing of it
+ * stays.
+ */
+export async function startControlPlane(options: Options): Promise<ControlPlane> {
   const binaries = await ensureBinaries(options);
   const dir = options.dir ?? (await ownedTempDir('macp-controlplane'));
   await mkdir(join(dir, 'logs'), { recursive: true });
@@ -61,7 +85,7 @@ export async function startControlPlane(options: {
     await rm(dir, { recursive: true, force: true });
   };
   try {
-    return await start(options.log, dir, binaries, running, stop, {
+    return await start(options, dir, binaries, running, stop, {
       admin: ['system:masters'],
       [kubeletUser]: ['system:masters'],
       // Without credentials for each controller it acts as this one user, which needs the rights of all.
@@ -75,7 +99,7 @@ export async function startControlPlane(options: {
 }
 
 async function start(
-  log: Log,
+  { log, site }: Options,
   dir: string,
   binaries: Binaries,
   running: Map<string, Component>,
@@ -90,18 +114,29 @@ async function start(
   const tokens = new Map(Object.keys(users).map((user) => [user, randomBytes(32).toString('hex')]));
   await writeFiles(dir, tokens, users);
 
-  const launch = async (name: keyof Binaries, args: string[]) => {
-    await running.get(name)?.kill();
-    running.set(name, startComponent(name, [binaries[name], ...args], path('logs', `${name}.log`), log));
+  const launchers = new Map<string, () => Promise<void>>();
+  const launch = (name: string, argv: readonly string[]) => {
+    const begin = async () => {
+      await running.get(name)?.kill();
+      const inPlace = [...(site?.enter ?? []), ...argv];
+      running.set(name, startComponent(name, inPlace, path('logs', `${name}.log`), log));
+    };
+    launchers.set(name, begin);
+    return begin();
   };
-  const check = (...names: (keyof Binaries)[]) => {
-    for (const name of names) {
-      const failure = running.get(name)?.failure;
-      if (failure) throw new Error(failure);
+  const waitFor: ControlPlane['waitFor'] = async (what, timeoutMs, done, needed = [...running.keys()]) => {
+    const deadline = Date.now() + timeoutMs;
+    while (!(await done())) {
+      for (const name of needed) {
+        const failure = running.get(name)?.failure;
+        if (failure) throw new Error(failure);
+      }
+      if (Date.now() > deadline) throw new Error(`${what} was not ready after ${timeoutMs / 1000} s`);
+      await sleep(50);
     }
   };
 
-  await launch('etcd', etcdArgs(path('etcd'), etcdSocket, path('etcd-peer.sock')));
+  await launch('etcd', [binaries.etcd, ...etcdArgs(path('etcd'), etcdSocket, path('etcd-peer.sock'))]);
 
   let port = 0;
   const kubeConfigFor: ControlPlane['kubeConfigFor'] = (as) => {
@@ -115,29 +150,30 @@ async function start(
         server: `https://127.0.0.1:${port}`,
         caFile: path('ca.crt'),
         skipTLSVerify: false,
+        // Its certificate names the node, not loopback.
+        ...(site && { tlsServerName: 'kubernetes.default.svc' }),
       },
       { name, token },
     );
     return config;
   };
   const isReady = () => new Health(kubeConfigFor({ user: 'admin' })).readyz({}).catch(() => false);
+  const network: Network = site ? { nodeAddress: site.address } : 'loopback';
   const startApiServer = async () => {
-    await launch('kube-apiserver', apiServerArgs(dir, port, etcdSocket));
-    await waitFor('the API server', 60_000, async () => {
-      check('etcd', 'kube-apiserver');
-      return (await writeCertificateAuthority(dir)) && isReady();
-    });
+    const args = apiServerArgs(dir, port, etcdSocket, network);
+    await launch('kube-apiserver', [binaries['kube-apiserver'], ...args]);
+    const served = async () => (await writeCertificateAuthority(dir)) && isReady();
+    await waitFor('the API server', 60_000, served, ['etcd', 'kube-apiserver']);
   };
-  const startControllerManager = () => launch('kube-controller-manager', controllerManagerArgs(dir));
 
   for (let attempt = 1; ; attempt++) {
-    port = await freePort();
+    port = site?.port ?? (await freePort());
     try {
       await startApiServer();
       break;
     } catch (error) {
       // Another process may have taken the port in between.
-      if (attempt === 5 || !/address already in use/.test((error as Error).message)) throw error;
+      if (site || attempt === 5 || !/address already in use/.test((error as Error).message)) throw error;
     }
   }
   const kubeConfig = kubeConfigFor({ user: 'admin' });
@@ -146,15 +182,15 @@ async function start(
     path('controller-manager.kubeconfig'),
     kubeConfigFor({ user: controllerManagerUser }).exportConfig(),
   );
-  await startControllerManager();
+  const controllerManager = [binaries['kube-controller-manager'], ...controllerManagerArgs(dir, network)];
+  await launch('kube-controller-manager', controllerManager);
   const core = kubeConfig.makeApiClient(CoreV1Api);
-  await waitFor('the default ServiceAccount', 60_000, async () => {
-    check('etcd', 'kube-apiserver', 'kube-controller-manager');
-    return core.readNamespacedServiceAccount({ namespace: 'default', name: 'default' }).then(
+  await waitFor('the default ServiceAccount', 60_000, () =>
+    core.readNamespacedServiceAccount({ namespace: 'default', name: 'default' }).then(
       () => true,
       () => false,
-    );
-  });
+    ),
+  );
 
   return {
     dir,
@@ -173,10 +209,12 @@ async function start(
       stop: async () => running.get('kube-apiserver')?.kill(),
       start: async () => {
         await startApiServer();
-        // Some controllers give up in a long outage, and a cluster's supervisor starts them anew.
-        if (running.get('kube-controller-manager')?.failure) await startControllerManager();
+        // Some programs give up in a long outage, and a cluster's supervisor starts them anew.
+        for (const [name, component] of running) if (component.failure) await launchers.get(name)?.();
       },
     },
+    launch,
+    waitFor,
     pids: () => Object.fromEntries([...running].map(([name, component]) => [name, component.pid])),
     stop,
   };
@@ -197,12 +235,4 @@ async function writeCertificateAuthority(dir: string): Promise<boolean> {
   const ca = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n/g)?.[1];
   if (ca) await writeFile(join(dir, 'ca.crt'), ca);
   return ca !== undefined;
-}
-
-async function waitFor(what: string, timeoutMs: number, done: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!(await done())) {
-    if (Date.now() > deadline) throw new Error(`${what} was not ready after ${timeoutMs / 1000} s`);
-    await sleep(50);
-  }
 }

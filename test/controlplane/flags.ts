@@ -13,24 +13,49 @@ export function etcdArgs(dataDir: string, socket: string, peerSocket: string): s
   ];
 }
 
-/** The API server on a port of loopback. */
-export function apiServerArgs(dir: string, port: number, etcdSocket: string): string[] {
+/** What a control plane serves: pods that are processes of this machine, on loopback, or a node at its address. */
+export type Network = 'loopback' | { nodeAddress: string };
+
+/** The range of Service addresses. */
+export const serviceRange = '10.0.0.0/16';
+
+// EndpointSlices refuse loopback addresses.
+const onLoopback = [
+  '--bind-address=127.0.0.1',
+  '--advertise-address=127.0.0.1',
+  '--endpoint-reconciler-type=none',
+  '--authorization-mode=RBAC',
+];
+
+const onNode = (dir: string, address: string) => [
+  '--bind-address=0.0.0.0',
+  `--advertise-address=${address}`,
+  '--authorization-mode=Node,RBAC',
+  '--enable-admission-plugins=NodeRestriction',
+  '--kubelet-preferred-address-types=InternalIP',
+  `--kubelet-client-certificate=${dir}/kubelet-client.crt`,
+  `--kubelet-client-key=${dir}/kubelet-client.key`,
+];
+
+/** The API server on a port. */
+export function apiServerArgs(
+  dir: string,
+  port: number,
+  etcdSocket: string,
+  network: Network = 'loopback',
+): string[] {
   return [
+    ...(network === 'loopback' ? onLoopback : onNode(dir, network.nodeAddress)),
     `--etcd-servers=unix://${etcdSocket}`,
-    '--bind-address=127.0.0.1',
-    '--advertise-address=127.0.0.1',
     `--secure-port=${port}`,
     `--cert-dir=${dir}/certs`,
     `--token-auth-file=${dir}/tokens.csv`,
-    '--authorization-mode=RBAC',
     // As in nearly every cluster: what is privileged is for policies to refuse.
     '--allow-privileged=true',
     '--service-account-issuer=https://kubernetes.default.svc',
     `--service-account-key-file=${dir}/sa.pub`,
     `--service-account-signing-key-file=${dir}/sa.key`,
-    '--service-cluster-ip-range=10.0.0.0/16',
-    // EndpointSlices refuse loopback addresses.
-    '--endpoint-reconciler-type=none',
+    `--service-cluster-ip-range=${serviceRange}`,
     `--audit-policy-file=${dir}/audit-policy.json`,
     `--audit-log-path=${dir}/audit.log`,
     // No rotation: counts are over the whole run.
@@ -38,12 +63,15 @@ export function apiServerArgs(dir: string, port: number, etcdSocket: string): st
   ];
 }
 
-/** All controllers that have something to do here. */
-export function controllerManagerArgs(dir: string): string[] {
+// Pods have loopback addresses, which EndpointSlices refuse; and the process kubelet sends no heartbeats.
+const controllersOnLoopback =
+  '--controllers=*,-endpoints-controller,-endpointslice-controller,-node-lifecycle-controller';
+
+/** All controllers that have something to do there. */
+export function controllerManagerArgs(dir: string, network: Network = 'loopback'): string[] {
   return [
     `--kubeconfig=${dir}/controller-manager.kubeconfig`,
-    // Pods have loopback addresses, which EndpointSlices refuse; and the process kubelet sends no heartbeats.
-    '--controllers=*,-endpoints-controller,-endpointslice-controller,-node-lifecycle-controller',
+    ...(network === 'loopback' ? [controllersOnLoopback] : []),
     '--leader-elect=false',
     `--root-ca-file=${dir}/ca.crt`,
     `--service-account-private-key-file=${dir}/sa.key`,

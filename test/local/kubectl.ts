@@ -1,6 +1,4 @@
-import type { Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
-import { spawnTethered } from '../support/process.ts';
+import { runForOutput, spawnTethered } from '../support/process.ts';
 
 /** Runs kubectl against a kubeconfig. */
 export interface Kubectl {
@@ -14,24 +12,11 @@ export interface Kubectl {
 export function kubectlFor(program: string, kubeconfig: string): Kubectl {
   const argv = (args: string[]) => ['--kubeconfig', kubeconfig, ...args];
   return {
-    async run(args, input) {
-      const stdin = input === undefined ? 'ignore' : 'pipe';
-      const child = spawnTethered([program, ...argv(args)], { stdio: [stdin, 'pipe', 'pipe'] });
-      // One that ended before it has read all says itself what was wrong.
-      child.stdin?.on('error', () => {});
-      child.stdin?.end(input);
-      const ended = new Promise<number | null>((resolve, reject) => {
-        child.once('error', reject);
-        child.once('exit', resolve);
-      });
-      const [out, problem, code] = await Promise.all([
-        text(child.stdout as Readable),
-        text(child.stderr as Readable),
-        ended,
-      ]);
-      if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${problem.trim()}`);
-      return out.trimEnd();
-    },
+    run: (args, input) =>
+      runForOutput([program, ...argv(args)], {
+        label: `kubectl ${args.join(' ')}`,
+        ...(input !== undefined && { input }),
+      }),
     async forward(namespace, pod, port) {
       const child = spawnTethered(
         [program, ...argv(['port-forward', '-n', namespace, `pod/${pod}`, `:${port}`])],

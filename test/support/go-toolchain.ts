@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cached } from './cache.ts';
@@ -12,10 +12,10 @@ const run = promisify(execFile);
 export interface Toolchain {
   /** Name of its folder in the cache. */
   name: string;
-  /** The folder with go.mod and go.sum. */
+  /** The folder with go.mod, go.sum and what else of Go it takes. */
   source: string;
-  /** The required module whose version is the programs' version. */
-  module: string;
+  /** The required module whose version is the programs' version; none for programs of our own. */
+  module?: string;
   /** Programs by name, and the packages that they are. */
   packages: Record<string, string>;
   ldflags: (version: string) => string;
@@ -27,14 +27,17 @@ export interface Toolchain {
 export async function ensureToolchain(toolchain: Toolchain, log: Log): Promise<string> {
   const { source } = toolchain;
   const goMod = await readFile(join(source, 'go.mod'), 'utf8');
-  const goSum = await readFile(join(source, 'go.sum'), 'utf8');
-  const version = new RegExp(`^\\s*${toolchain.module} (v\\S+)`, 'm').exec(goMod)?.[1];
+  const others = (await readdir(source)).filter((file) => file === 'go.sum' || file.endsWith('.go')).sort();
+  const sources = await Promise.all(others.map((file) => readFile(join(source, file), 'utf8')));
+  const version = toolchain.module
+    ? new RegExp(`^(?:require)?\\s*${toolchain.module} (v\\S+)`, 'm').exec(goMod)?.[1]
+    : 'own';
   const goVersion = /^go (\S+)/m.exec(goMod)?.[1];
   if (!version || !goVersion) throw new Error(`${source}/go.mod names no version of ${toolchain.module}`);
 
   const flags = ['-mod=readonly', '-trimpath', '-buildvcs=false', '-ldflags', toolchain.ldflags(version)];
   const hash = createHash('sha256')
-    .update(JSON.stringify([goMod, goSum, flags, toolchain.packages, process.platform, process.arch]))
+    .update(JSON.stringify([goMod, ...sources, flags, toolchain.packages, process.platform, process.arch]))
     .digest('hex')
     .slice(0, 12);
   return cached(

@@ -1,6 +1,8 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 
 /** Takes one line of progress. */
 export type Log = (line: string) => void;
@@ -49,6 +51,43 @@ export function signalGroup(pid: number, signal: NodeJS.Signals): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
+}
+
+/** Whether any process of a group is left. */
+export function groupExists(pid: number): boolean {
+  try {
+    process.kill(-pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/**
+ * Runs a program to its end, with `input` (a text, or a file that is open) as its standard input. Resolves with what it
+ * printed, without the last line break; rejects with what it printed to stderr, after `label`.
+ */
+export async function runForOutput(
+  argv: string[],
+  options: { label: string; input?: string | number },
+): Promise<string> {
+  const { input } = options;
+  const stdin = typeof input === 'string' ? 'pipe' : (input ?? 'ignore');
+  const child = spawnTethered(argv, { stdio: [stdin, 'pipe', 'pipe'] });
+  // One that ended before it has read all says itself what was wrong.
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(input);
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', resolve);
+  });
+  const [out, problem, code] = await Promise.all([
+    text(child.stdout as Readable),
+    text(child.stderr as Readable),
+    ended,
+  ]);
+  if (code !== 0) throw new Error(`${options.label}: ${problem.trim()}`);
+  return out.trimEnd();
 }
 
 /**

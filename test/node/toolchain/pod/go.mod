@@ -1,0 +1,3 @@
+module macp-auth-operator/toolchain/pod
+
+go 1.26.0
