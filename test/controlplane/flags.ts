@@ -73,6 +73,8 @@ export function controllerManagerArgs(dir: string, network: Network = 'loopback'
     `--kubeconfig=${dir}/controller-manager.kubeconfig`,
     ...(network === 'loopback' ? [controllersOnLoopback] : []),
     '--leader-elect=false',
+    // Which it makes, in /usr unless told.
+    `--flex-volume-plugin-dir=${dir}/volume-plugins`,
     `--root-ca-file=${dir}/ca.crt`,
     `--service-account-private-key-file=${dir}/sa.key`,
     '--kube-api-qps=300',
