@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, jest, test } from '@jest/globals';
@@ -75,11 +76,16 @@ function commandLine(pid: string): string {
   }
 }
 
-// What every process of this machine shares.
+// What every process of this machine shares; others may mount what they build in the folder for temporary files.
 const machine = () => ({
-  mounts: readFileSync('/proc/self/mounts', 'utf8'),
+  mounts: readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('macp-node') || !line.split(' ')[4]?.startsWith(`${tmpdir()}/`)),
   interfaces: readdirSync('/sys/class/net').sort(),
   routes: readFileSync('/proc/net/route', 'utf8'),
+  folders: ['/etc', '/opt', '/usr/libexec', '/var/lib', '/var/log']
+    .filter(existsSync)
+    .map((folder) => readdirSync(folder).sort()),
   sysctls: ['vm/overcommit_memory', 'kernel/panic', 'kernel/panic_on_oops', 'net/ipv4/ip_forward'].map(
     (name) => readFileSync(`/proc/sys/${name}`, 'utf8'),
   ),

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statfsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -47,8 +48,14 @@ export function requireRoot(): void {
   }
 }
 
+// The magic number of statfs(2).
+const overlayfs = 0x794c7630;
+
 /** Opens the namespaces of a node with that address; needs root. */
 export async function openSpace(address: string, serviceRange: string): Promise<Space> {
+  if (statfsSync(tmpdir()).type === overlayfs) {
+    throw new Error(`${tmpdir()} is an overlay, as in a container, and images cannot lie on one: set TMPDIR`);
+  }
   const dir = await ownedTempDir('macp-node');
   const cgroup = basename(dir);
   const groups = makeCgroups(cgroup);
