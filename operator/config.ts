@@ -16,6 +16,8 @@ export interface Config {
   sidecarImage: string;
   /** How server pods are asked for what they serve. */
   probe: 'direct' | 'proxy';
+  /** Whether the external URLs of issuers are asked. */
+  externalProbe: boolean;
   healthAddress: string | undefined;
   healthPort: number;
   logLevel: string;
@@ -41,6 +43,10 @@ const schema = z.object({
     .string('must be set to the image of the sidecar')
     .regex(/^\S+$/, 'must be an image reference'),
   probe: z.enum(['direct', 'proxy'], 'must be direct or proxy').default('direct'),
+  'external-probe': z
+    .enum(['true', 'false'], 'must be true or false')
+    .default('true')
+    .transform((text) => text === 'true'),
   'health-address': z.string().optional(),
   'health-port': z
     .string()
@@ -94,6 +100,7 @@ export function readConfig(args: string[], env: NodeJS.ProcessEnv, mounted = mou
     ownNamespace,
     sidecarImage: data['sidecar-image'],
     probe: data.probe,
+    externalProbe: data['external-probe'],
     healthAddress: data['health-address'],
     healthPort: data['health-port'],
     logLevel: data['log-level'],

@@ -9,6 +9,7 @@ const defaults = {
   ownNamespace: undefined,
   sidecarImage: 'registry/sidecar:1',
   probe: 'direct',
+  externalProbe: true,
   healthAddress: undefined,
   healthPort: 8081,
   logLevel: 'info',
@@ -25,6 +26,7 @@ describe('configuration', () => {
     ['--namespaces=a, b-2 ,c', { namespaces: ['a', 'b-2', 'c'] }],
     ['--trusted-namespaces=a,b', { trustedNamespaces: ['a', 'b'] }],
     ['--probe=proxy', { probe: 'proxy' }],
+    ['--external-probe=false', { externalProbe: false }],
     ['--health-address=127.0.0.1', { healthAddress: '127.0.0.1' }],
     ['--health-port=0', { healthPort: 0 }],
     ['--health-port=65535', { healthPort: 65_535 }],
@@ -73,6 +75,7 @@ describe('configuration', () => {
     ['namespaces', 'NAMESPACES', 'a'.repeat(64), 'must be namespace names separated by commas'],
     ['trusted-namespaces', 'TRUSTED_NAMESPACES', 'a b', 'must be namespace names separated by commas'],
     ['probe', 'PROBE', 'ask', 'must be direct or proxy'],
+    ['external-probe', 'EXTERNAL_PROBE', 'no', 'must be true or false'],
     ['health-port', 'HEALTH_PORT', '-1', 'must be a port number between 0 and 65535'],
     ['health-port', 'HEALTH_PORT', '65536', 'must be a port number between 0 and 65535'],
     ['health-port', 'HEALTH_PORT', '80.5', 'must be a port number between 0 and 65535'],
@@ -101,7 +104,7 @@ describe('configuration', () => {
   ])('%s is refused with the list of all flags', (_, args) => {
     expect(() => readConfig(args, {})).toThrow(ConfigError);
     expect(() => readConfig(args, {})).toThrow(
-      /\(flags: --kubeconfig, --namespaces, --trusted-namespaces, --sidecar-image, --probe, --health-address, --health-port, --log-level\)$/,
+      /\(flags: --kubeconfig, --namespaces, --trusted-namespaces, --sidecar-image, --probe, --external-probe, --health-address, --health-port, --log-level\)$/,
     );
   });
 
