@@ -28,7 +28,8 @@ export type Certificate =
 /** What a ready server pod served by TLS, or why it served nothing. */
 export type ServedCertificate = { pod: string; sha256: string } | { pod: string; problem: string };
 
-const tlsType = 'kubernetes.io/tls';
+/** Type of a Secret with a certificate and its key. */
+export const tlsSecretType = 'kubernetes.io/tls';
 
 /**
  * Judges the Secret of a certificate by what servers will make of it; undefined: it does not exist. Its name is for the
@@ -39,7 +40,7 @@ export function inspectCertificate(
   secret: TLSSecret | undefined,
   hosts: readonly string[],
 ): Certificate {
-  const wanted = `of type ${tlsType}, with ${pairFileNames.certificate} and ${pairFileNames.key}`;
+  const wanted = `of type ${tlsSecretType}, with ${pairFileNames.certificate} and ${pairFileNames.key}`;
   if (!secret) {
     const problem = `Secret ${name} does not exist: create one ${wanted}, or remove spec.server.tls`;
     return { reason: 'SecretMissing', problem };
@@ -48,7 +49,7 @@ export function inspectCertificate(
     reason: 'SecretNotTLS',
     problem: `Secret ${name} ${what}: replace it by one ${wanted}`,
   });
-  if (secret.type !== tlsType) return notTLS(`is of type ${secret.type}`);
+  if (secret.type !== tlsSecretType) return notTLS(`is of type ${secret.type}`);
   const { [pairFileNames.certificate]: chain, [pairFileNames.key]: key } = secret.files;
   if (!chain) return notTLS(`has no ${pairFileNames.certificate}`);
   if (!key) return notTLS(`has no ${pairFileNames.key}`);

@@ -153,9 +153,12 @@ describe('an issuer with server.tls', () => {
 
   test('tells of a certificate that no client takes, for its names or its end', async () => {
     await write(dataOf(issue(undefined, 'elsewhere.example')));
+    const written = Date.now();
     expect((await until('NamesNotCovered')).message).toContain(
       `is not for ${host}: issue it with that among`,
     );
+    // A settled issuer is looked at once a minute: the change itself makes it look.
+    expect(Date.now() - written).toBeLessThan(20_000);
     const soon = new Date(Math.ceil(Date.now() / 1000) * 1000 + 15_000);
     await write(dataOf(issue(soon)));
     await until('CertificateServed');
