@@ -29,12 +29,17 @@ describe('an issuer with server.externalURL', () => {
     ]);
   const condition = async (type: string) =>
     (await bench.issuer(name)).status?.conditions?.find((candidate) => candidate.type === type);
+  // A settled issuer is looked at once a minute, and nothing tells of a change outside.
   const until = (type: string, reason: string) =>
-    eventually(`${type} with ${reason}`, async () => {
-      const found = await condition(type);
-      if (found?.reason === reason) return found;
-      throw new Error(JSON.stringify(found));
-    });
+    eventually(
+      `${type} with ${reason}`,
+      async () => {
+        const found = await condition(type);
+        if (found?.reason === reason) return found;
+        throw new Error(JSON.stringify(found));
+      },
+      90,
+    );
 
   beforeAll(async () => {
     bench = await openBench('external');
@@ -85,7 +90,7 @@ describe('an issuer with server.externalURL', () => {
       return status?.activeKeyID !== active;
     });
     await until('PublishedExternally', 'ExternalSetCurrent');
-  }, 120_000);
+  }, 240_000);
 
   test('rotates although it cannot be reached, which is a condition', async () => {
     frozen = { status: 503, body: '' };
@@ -101,7 +106,7 @@ describe('an issuer with server.externalURL', () => {
     });
     frozen = undefined;
     await until('PublishedExternally', 'ExternalSetCurrent');
-  }, 120_000);
+  }, 240_000);
 
   test('neither rotates nor is Ready while keys are served there that are not its own', async () => {
     const stranger = { kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'strange', use: 'sig', alg: 'ES256' };
@@ -113,7 +118,7 @@ describe('an issuer with server.externalURL', () => {
     frozen = undefined;
     await until('PublishedExternally', 'ExternalSetCurrent');
     await bench.ready(name);
-  }, 120_000);
+  }, 240_000);
 
   test('is asked no more where the field is gone, and runtimes in the cluster have their URL again', async () => {
     await patch({ server: { externalURL: null } });
