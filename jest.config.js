@@ -29,5 +29,6 @@ export default {
     tier('integration', cluster),
     tier('verify', cluster),
     tier('slow', cluster),
+    tier('e2e'),
   ],
 };

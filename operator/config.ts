@@ -18,6 +18,8 @@ export interface Config {
   probe: 'direct' | 'proxy';
   /** Whether the external URLs of issuers are asked. */
   externalProbe: boolean;
+  /** The Lease that is held by the one of several operators that works; undefined: this one works without asking. */
+  leaderElection: { namespace: string; name: string } | undefined;
   healthAddress: string | undefined;
   healthPort: number;
   logLevel: string;
@@ -27,6 +29,8 @@ export interface Config {
 export class ConfigError extends Error {}
 
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+// A DNS subdomain, as the API server wants it.
+const objectName = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 const names = z
@@ -47,6 +51,15 @@ const schema = z.object({
     .enum(['true', 'false'], 'must be true or false')
     .default('true')
     .transform((text) => text === 'true'),
+  'leader-elect': z
+    .enum(['true', 'false'], 'must be true or false')
+    .default('false')
+    .transform((text) => text === 'true'),
+  'leader-elect-resource-name': z
+    .string()
+    .regex(objectName, 'must be the name of a Lease')
+    .default('macp-auth-operator'),
+  'leader-elect-resource-namespace': z.string().regex(label, 'must be the name of a namespace').optional(),
   'health-address': z.string().optional(),
   'health-port': z
     .string()
@@ -89,7 +102,7 @@ export function readConfig(args: string[], env: NodeJS.ProcessEnv, mounted = mou
   if (!parsed.success) {
     const { path, message } = parsed.error.issues[0] as z.core.$ZodIssue;
     const flag = String(path[0]);
-    throw new ConfigError(`--${flag} (or ${variableOf(flag)}) ${message}`);
+    throw invalid(flag, message);
   }
   const { data } = parsed;
   const ownNamespace = env.POD_NAMESPACE || mounted() || undefined;
@@ -101,10 +114,27 @@ export function readConfig(args: string[], env: NodeJS.ProcessEnv, mounted = mou
     sidecarImage: data['sidecar-image'],
     probe: data.probe,
     externalProbe: data['external-probe'],
+    leaderElection: data['leader-elect']
+      ? {
+          namespace: leaseNamespace(data['leader-elect-resource-namespace'] ?? ownNamespace),
+          name: data['leader-elect-resource-name'],
+        }
+      : undefined,
     healthAddress: data['health-address'],
     healthPort: data['health-port'],
     logLevel: data['log-level'],
   };
+}
+
+const invalid = (flag: string, message: string): ConfigError =>
+  new ConfigError(`--${flag} (or ${variableOf(flag)}) ${message}`);
+
+function leaseNamespace(namespace: string | undefined): string {
+  if (namespace !== undefined) return namespace;
+  throw invalid(
+    'leader-elect-resource-namespace',
+    'must be set for --leader-elect: neither POD_NAMESPACE nor a ServiceAccount says in which namespace the operator runs',
+  );
 }
 
 function parseFlags(args: string[]): Record<string, string | undefined> {

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { pino } from 'pino';
@@ -8,6 +10,8 @@ import { ApiClient, briefly } from './cluster/client.ts';
 import { createLimiter, requestsAtATime } from './cluster/limiter.ts';
 import { WorkQueue } from './cluster/queue.ts';
 import { ConfigError, readConfig } from './config.ts';
+import { type Campaign, startCampaign } from './lead/campaign.ts';
+import { defaultTiming } from './lead/decide.ts';
 import { createMetrics } from './metrics.ts';
 import { isTrusted, mayHaveAgents } from './observe/agents.ts';
 import { askExternal, createExternalURLs } from './observe/external.ts';
@@ -44,7 +48,15 @@ async function start(): Promise<void> {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (level) => ({ level }) },
   });
-  const client = new ApiClient(loadKubeConfig(config.kubeconfig));
+  const kubeConfig = loadKubeConfig(config.kubeconfig);
+  const { leaderElection } = config;
+  let campaign: Campaign | undefined;
+  const leads = () => !leaderElection || campaign?.leads() === true;
+  const client = new ApiClient(kubeConfig, {
+    beforeWrite: () => {
+      if (!leads()) throw new Superseded('this operator does not lead, so it writes nothing');
+    },
+  });
   const stopping = new AbortController();
   const { signal } = stopping;
 
@@ -61,7 +73,7 @@ async function start(): Promise<void> {
       else log.error(fields, 'reconcile failed; trying again');
     },
   });
-  const metrics = createMetrics(() => queue.depth);
+  const metrics = createMetrics(() => queue.depth, leads);
   let started = false;
   const waiting = new Set<string>();
   const world = followWorld({
@@ -120,14 +132,16 @@ async function start(): Promise<void> {
     registry: metrics.registry,
     notReady: () => {
       if (signal.aborted) return 'stopping';
-      return world.synced() ? undefined : (world.problem() ?? 'the caches are being filled');
+      if (!world.synced()) return world.problem() ?? 'the caches are being filled';
+      // One that stands by is ready: it is there to take over, and a rollout waits for it.
+      return leaderElection && !campaign?.hasLooked() ? 'the Lease could not be read yet' : undefined;
     },
   });
 
   // Once it has ended, nobody lets issuers go that lie in the same namespace, and that could never end.
   async function leave(): Promise<void> {
     const { ownNamespace, namespaces: watchedNamespaces } = config;
-    if (ownNamespace === undefined) return;
+    if (ownNamespace === undefined || !leads()) return;
     try {
       if (!(await readNamespace(client, ownNamespace))?.terminating) return;
       const issuers = world.issuers().filter(({ metadata }) => metadata.namespace === ownNamespace);
@@ -143,12 +157,33 @@ async function start(): Promise<void> {
     }
   }
 
+  // Whatever came while another led is looked at anew.
+  function begin(): void {
+    if (signal.aborted) return;
+    tellOrphans({
+      client,
+      namespaces: config.namespaces,
+      knowsIssuers: world.knowsIssuers,
+      issuer: world.issuer,
+      selects: (issuer, namespace) => mayHaveAgents(world, issuer, config.trustedNamespaces, namespace),
+      isTrusted: (issuer) => isTrusted(issuer, config.trustedNamespaces),
+      now: Date.now,
+      log,
+      signal,
+    });
+    started = true;
+    for (const text of waiting) queue.add(text);
+    waiting.clear();
+  }
+
   const stop = async (name: NodeJS.Signals) => {
     if (signal.aborted) return;
     log.info({ signal: name }, 'stopping');
     stopping.abort();
     await queue.stop();
     await Promise.race([leave(), sleep(leavingMs, undefined, { ref: false })]);
+    // Last, since another begins at once.
+    await campaign?.end();
     server.closeAllConnections();
     server.close();
   };
@@ -162,6 +197,7 @@ async function start(): Promise<void> {
       healthPort: (server.address() as AddressInfo).port,
       probe: config.probe,
       externalProbe: config.externalProbe,
+      leaderElection,
     },
     'started',
   );
@@ -173,19 +209,23 @@ async function start(): Promise<void> {
     await sleep(20, undefined, { signal }).catch(() => {});
   }
   if (signal.aborted) return;
-  tellOrphans({
-    client,
-    namespaces: config.namespaces,
-    knowsIssuers: world.knowsIssuers,
-    issuer: world.issuer,
-    selects: (issuer, namespace) => mayHaveAgents(world, issuer, config.trustedNamespaces, namespace),
-    isTrusted: (issuer) => isTrusted(issuer, config.trustedNamespaces),
-    now: Date.now,
+  if (!leaderElection) {
+    begin();
+    return;
+  }
+  campaign = startCampaign({
+    client: new ApiClient(kubeConfig, { timeoutMs: defaultTiming.renewDeadlineMs / 2 }),
+    lease: leaderElection,
+    identity: `${hostname()}_${randomUUID()}`,
+    timing: defaultTiming,
+    onLeading: begin,
+    // It has to start anew, with nothing in flight and nothing that it believes of itself.
+    onLost: (reason) => {
+      log.fatal({ reason }, 'no longer leading');
+      process.exit(1);
+    },
     log,
-    signal,
   });
-  started = true;
-  for (const text of waiting) queue.add(text);
 }
 
 // Not awaited at the top level, which the bundle's format does not have.

@@ -18,8 +18,8 @@ export interface Metrics {
   forgetIssuer(key: IssuerKey): void;
 }
 
-/** Makes the metrics in a registry of their own. `queueDepth` is asked at each scrape. */
-export function createMetrics(queueDepth: () => number): Metrics {
+/** Makes the metrics in a registry of their own. `queueDepth` and `leads` are asked at each scrape. */
+export function createMetrics(queueDepth: () => number, leads: () => boolean = () => true): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const registers = [registry];
@@ -41,6 +41,14 @@ export function createMetrics(queueDepth: () => number): Metrics {
     registers,
     collect() {
       this.set(queueDepth());
+    },
+  });
+  new Gauge({
+    name: 'macp_auth_operator_leader',
+    help: 'Whether this operator works (1) or stands by (0).',
+    registers,
+    collect() {
+      this.set(leads() ? 1 : 0);
     },
   });
   const condition = new Gauge({

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import { json, text } from 'node:stream/consumers';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { fieldManager } from '../api/names.ts';
@@ -59,7 +60,13 @@ interface RequestOptions {
   signal?: AbortSignal;
 }
 
-const requestTimeoutMs = 20_000;
+/** Options of an {@link ApiClient}. */
+export interface ClientOptions {
+  /** Asked right before a write leaves; what it throws is the write's failure, and nothing is sent. */
+  beforeWrite?: () => void;
+  /** The longest that a call may take, in milliseconds; a watch has no such end. */
+  timeoutMs?: number;
+}
 
 /**
  * The API server, as plain JSON: objects come and go as they are, since typed serializers drop what they do not
@@ -69,12 +76,16 @@ const requestTimeoutMs = 20_000;
 export class ApiClient {
   readonly #kubeConfig: KubeConfig;
   readonly #server: string;
+  readonly #beforeWrite: (() => void) | undefined;
+  readonly #timeoutMs: number;
 
-  constructor(kubeConfig: KubeConfig) {
+  constructor(kubeConfig: KubeConfig, { beforeWrite, timeoutMs = 20_000 }: ClientOptions = {}) {
     const cluster = kubeConfig.getCurrentCluster();
     if (!cluster) throw new Error('the kubeconfig has no current cluster: set current-context');
     this.#kubeConfig = kubeConfig;
     this.#server = cluster.server.replace(/\/$/, '');
+    this.#beforeWrite = beforeWrite;
+    this.#timeoutMs = timeoutMs;
   }
 
   /** Opens a request and resolves with the response's head once it is a success. */
@@ -100,7 +111,19 @@ export class ApiClient {
     const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
       const sent = (url.protocol === 'http:' ? http : https).request(url, request, resolve);
       sent.on('error', reject);
-      sent.end(body);
+      const beforeWrite = this.#beforeWrite;
+      if (!beforeWrite || method === 'GET') {
+        sent.end(body);
+        return;
+      }
+      onceConnected(sent, () => {
+        try {
+          beforeWrite();
+          sent.end(body);
+        } catch (error) {
+          sent.destroy(error as Error);
+        }
+      });
     });
     const code = response.statusCode ?? 0;
     if (code >= 200 && code < 300) return response;
@@ -108,7 +131,7 @@ export class ApiClient {
   }
 
   async #call<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
-    return within(requestTimeoutMs, async (signal) => {
+    return within(this.#timeoutMs, async (signal) => {
       const response = await this.open(method, path, { ...options, signal });
       return (await json(response)) as T;
     });
@@ -203,6 +226,17 @@ export class ApiClient {
   ): Promise<http.IncomingMessage> {
     return this.open('GET', `/api/v1/namespaces/${namespace}/pods/${pod}:${port}/proxy${path}`, { signal });
   }
+}
+
+// What is given to a request before it has its connection waits in it, however long that takes.
+function onceConnected(request: http.ClientRequest, then: () => void): void {
+  request.once('socket', (socket) => {
+    // The handshake's end; Node's types lack the member.
+    const { connecting, secureConnecting } = socket as Socket & { secureConnecting?: boolean };
+    if (secureConnecting) socket.once('secureConnect', then);
+    else if (connecting) socket.once('connect', then);
+    else then();
+  });
 }
 
 function apiError(code: number, body: string): ApiError {

@@ -47,6 +47,7 @@ export const resources = {
   },
   namespaces: { apiVersion: 'v1', kind: 'Namespace', plural: 'namespaces' },
   events: { apiVersion: 'events.k8s.io/v1', kind: 'Event', plural: 'events' },
+  leases: { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', plural: 'leases' },
 } as const satisfies Record<string, Resource>;
 
 /**

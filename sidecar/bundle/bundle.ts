@@ -1,12 +1,14 @@
 import { writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type BuildOptions, build } from 'esbuild';
 import { licences } from './licences.ts';
+import { sbom } from './sbom.ts';
 
 const root = join(import.meta.dirname, '../..');
 
 /**
- * Makes one file of JavaScript of a program, and beside it LICENSES.txt with the licences of what is in it.
+ * Makes one file of JavaScript of a program, and beside it LICENSES.txt with the licences of what is in it and
+ * sbom.cdx.json, its software bill of materials.
  *
  * @param entry the program's first module, from the root of the repository.
  * @param file what is made, from there too.
@@ -38,5 +40,8 @@ export async function bundle(
     .flatMap(({ inputs }) => Object.entries(inputs))
     .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
     .map(([input]) => input);
-  await writeFile(join(root, dirname(file), 'LICENSES.txt'), await licences(root, included));
+  const folder = join(root, dirname(file));
+  await writeFile(join(folder, 'LICENSES.txt'), await licences(root, included));
+  const name = `macp-auth-${basename(file, '.cjs')}`;
+  await writeFile(join(folder, 'sbom.cdx.json'), await sbom(root, name, included));
 }

@@ -1,7 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-
-const packageFolder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/;
+import { type Package, packagesOf } from './packages.ts';
 
 /**
  * The licences of all packages that a bundle has a part of, which most of them want to go with each copy.
@@ -11,13 +10,11 @@ const packageFolder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/;
  * @throws {Error} when a package has no file with its licence.
  */
 export async function licences(root: string, inputs: readonly string[]): Promise<string> {
-  const folders = new Set(inputs.flatMap((input) => packageFolder.exec(input) ?? []));
-  const texts = await Promise.all([...folders].sort().map((folder) => licenceOf(join(root, folder))));
+  const texts = await Promise.all((await packagesOf(root, inputs)).map(licenceOf));
   return texts.join(`\n${'-'.repeat(80)}\n\n`);
 }
 
-async function licenceOf(folder: string): Promise<string> {
-  const { name, version, license } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+async function licenceOf({ folder, name, version, license }: Package): Promise<string> {
   const file = (await readdir(folder)).find((entry) => /^licen[cs]e(\.|$)/i.test(entry));
   if (file === undefined) throw new Error(`${name} ${version} (${license}) has no file with its licence`);
   const text = (await readFile(join(folder, file), 'utf8')).replaceAll('\r\n', '\n').trim();

@@ -7,7 +7,7 @@ export interface AuditEvent {
   stage: 'ResponseStarted' | 'ResponseComplete' | 'Panic';
   requestURI: string;
   verb: string;
-  user: { username: string; groups?: string[] };
+  user: { username: string; groups?: string[]; extra?: Record<string, string[]> };
   userAgent?: string;
   objectRef?: {
     resource?: string;

@@ -80,7 +80,8 @@ export async function startPolicyCluster(
       operatorProcess: startOperator({
         kubeconfigPath: operatorKubeconfig,
         logFile: join(dir, 'operator.log'),
-        env: { POD_NAMESPACE: operatorNamespace },
+        // It campaigns, as the chart has it, for the policies must not refuse that either.
+        env: { POD_NAMESPACE: operatorNamespace, MACP_AUTH_OPERATOR_LEADER_ELECT: 'true' },
       }),
       install: (options = {}) => installPolicies({ log, kubectl: admin, sidecarImage, ...options }),
       async namespace(prefix, labels = {}) {

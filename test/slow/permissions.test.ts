@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
 import { createLimiter } from '../../operator/cluster/limiter.ts';
 import { resources } from '../../operator/cluster/resources.ts';
 import { type AuditEvent, followAuditLog } from '../controlplane/audit.ts';
+import { leaseName } from '../integration/candidates.ts';
 import { operatorNamespace, startPolicyCluster } from '../integration/policy-cluster.ts';
 import { type Bench, eventually, openBench, operatorUser } from '../integration/support.ts';
 import { sidecarImage } from '../support/operator.ts';
@@ -13,6 +14,7 @@ import { leadLife } from './life.ts';
 interface Rule {
   apiGroups: string[];
   resources: string[];
+  resourceNames?: string[];
   verbs: string[];
 }
 
@@ -21,24 +23,27 @@ interface Permission {
   group: string;
   /** With its subresource. */
   resource: string;
+  /** The objects that it is about; undefined: all. */
+  names: string[] | undefined;
 }
 
 /** What lives at a time: an operator's start takes most of a second of a processor. */
 const livesAtATime = 3;
 
-const shipped = parseAllDocuments(
+/** The rules for all that the operator works on, and those for its Lease, in its own namespace. */
+const rules: Rule[] = parseAllDocuments(
   await readFile(join(import.meta.dirname, '../../operator/rbac.yaml'), 'utf8'),
 )
-  .find((document) => document.get('kind') === 'ClusterRole')
-  ?.toJSON() as { rules: Rule[] };
+  .filter((document) => ['ClusterRole', 'Role'].includes(String(document.get('kind'))))
+  .flatMap((document) => (document.toJSON() as { rules: Rule[] }).rules);
 
-const granted: Permission[] = shipped.rules.flatMap(({ apiGroups, resources, verbs }) =>
+const granted: Permission[] = rules.flatMap(({ apiGroups, resources, resourceNames: names, verbs }) =>
   apiGroups.flatMap((group) =>
-    resources.flatMap((resource) => verbs.map((verb) => ({ verb, group, resource }))),
+    resources.flatMap((resource) => verbs.map((verb) => ({ verb, group, resource, names }))),
   ),
 );
 
-const sentence = ({ verb, group, resource }: Permission) => `${verb} ${group}/${resource}`;
+const sentence = ({ verb, group, resource }: Omit<Permission, 'names'>) => `${verb} ${group}/${resource}`;
 
 /** What an audit event tells of as it was asked. */
 const asked = ({ verb, objectRef }: AuditEvent) => {
@@ -78,7 +83,12 @@ describe('the shipped permissions are exactly those that are used, and nothing i
     expect([...used].sort()).toEqual(granted.filter(isUsed).map(sentence).sort());
   };
   const isOperator = ({ user }: AuditEvent) => user.username === operatorUser;
-  const flags = ['--sidecar-image', sidecarImage];
+  const lease = ['--leader-elect-resource-namespace', operatorNamespace];
+  const flags = ['--sidecar-image', sidecarImage, '--leader-elect', 'true', ...lease];
+  // Where there is a Lease nobody creates one.
+  beforeEach(() =>
+    bench.kubectl.run(['delete', 'lease', leaseName, '-n', operatorNamespace, '--ignore-not-found']),
+  );
 
   test('by an operator for some namespaces, which looks at each of these', async () => {
     const { namespace, client } = bench;
@@ -138,7 +148,10 @@ describe('without one of the permissions it is asked for and refused:', () => {
     const labels = { [label]: bench.namespace };
     const rules = granted
       .filter((permission) => permission !== missing)
-      .map(({ group, resource, verb }) => ({ apiGroups: [group], resources: [resource], verbs: [verb] }));
+      .map(({ group, resource, verb, names }) => ({
+        ...{ apiGroups: [group], resources: [resource], verbs: [verb] },
+        ...(names && { resourceNames: names }),
+      }));
     return [
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } },
       { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name, namespace: operatorNamespace, labels } },
@@ -172,7 +185,9 @@ describe('without one of the permissions it is asked for and refused:', () => {
       (event) => event.user.username === user && event.responseStatus?.code === 403,
     );
     const isRefused = async () => refused.push(...(await next())) > 0;
-    const flags = ['--sidecar-image', sidecarImage];
+    // Each asks for a Lease of its own: they live at the same time.
+    const election = ['--leader-elect', 'true', '--leader-elect-resource-namespace', namespace];
+    const flags = ['--sidecar-image', sidecarImage, ...election];
     const operator = isForAll(missing)
       ? bench.clusterOperator(flags, kubeconfig)
       : bench.operator([...flags, '--namespaces', namespace], kubeconfig);

@@ -18,7 +18,7 @@ export function which(program: string): string | undefined {
 }
 
 /** The full path of a util-linux program, which every Linux distribution has; elsewhere an error that says so. */
-export function requireLinuxTool(program: 'setpriv' | 'flock'): string {
+export function requireLinuxTool(program: 'setpriv' | 'flock' | 'nsenter'): string {
   if (process.platform !== 'linux') {
     throw new Error(
       `the test cluster runs on Linux only (this is ${process.platform}): use a Linux machine or VM`,

@@ -3,7 +3,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { KubeConfig } from '@kubernetes/client-node';
-import { ApiClient } from '../../../operator/cluster/client.ts';
+import { ApiClient, type ClientOptions } from '../../../operator/cluster/client.ts';
 import type { KubeObject } from '../../../operator/cluster/resources.ts';
 
 /** A request as the server got it. */
@@ -66,13 +66,13 @@ export class FakeApiServer {
   }
 
   /** A client of this server; with `token` one that authenticates. */
-  client(token?: string): ApiClient {
+  client(token?: string, options?: ClientOptions): ApiClient {
     const kubeConfig = new KubeConfig();
     kubeConfig.loadFromClusterAndUser(
       { name: 'fake', server: this.url, skipTLSVerify: true },
       { name: 'operator', ...(token && { token }) },
     );
-    return new ApiClient(kubeConfig);
+    return new ApiClient(kubeConfig, options);
   }
 
   get version(): string {

@@ -1,6 +1,9 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { ApiError, isStatus } from '../../../operator/cluster/client.ts';
+import { KubeConfig } from '@kubernetes/client-node';
+import { ApiClient, ApiError, isStatus } from '../../../operator/cluster/client.ts';
 import { resources } from '../../../operator/cluster/resources.ts';
 import { FakeApiServer, failure } from './api-server.ts';
 import { objectNamed } from './builders.ts';
@@ -130,5 +133,74 @@ describe('the API client', () => {
     const waiting = rejection(api.client().getFromPod('team', 'pod-1', 3200, '/jwks', stop.signal));
     stop.abort();
     expect(await waiting).toMatchObject({ name: 'AbortError' });
+  });
+
+  test('asks before each write, and sends none that is refused', async () => {
+    let asked = 0;
+    const client = api.client(undefined, {
+      beforeWrite: () => {
+        asked += 1;
+        throw new Error('not now');
+      },
+    });
+    const stored = api.put(path, objectNamed('a', { uid: 'u' }));
+    const refused = await Promise.all([
+      rejection(client.create(resources.configMaps, 'team', objectNamed('b'))),
+      rejection(client.replace(resources.configMaps, stored)),
+      rejection(client.apply(resources.configMaps, stored)),
+      rejection(client.mergePatch(resources.configMaps, 'team', 'a', {})),
+      rejection(client.delete(resources.configMaps, stored)),
+    ]);
+    expect(refused).toEqual(refused.map(() => new Error('not now')));
+    expect(asked).toBe(5);
+    expect(api.seen).toEqual([]);
+    expect(await client.get(resources.configMaps, 'team', 'a')).toEqual(stored);
+    expect(asked).toBe(5);
+  });
+
+  test('sends a write that is not refused, on a new connection and on one that was used', async () => {
+    let asked = 0;
+    const client = api.client('token', {
+      beforeWrite: () => {
+        asked += 1;
+      },
+    });
+    for (const name of ['a', 'b', 'c']) await client.create(resources.configMaps, 'team', objectNamed(name));
+    expect(api.objects.size).toBe(3);
+    expect(asked).toBe(3);
+  });
+
+  test('asks only when a connection is there, as late as that may be', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    let asked = 0;
+    const kubeConfig = new KubeConfig();
+    const { port } = server.address() as AddressInfo;
+    kubeConfig.loadFromClusterAndUser(
+      { name: 'silent', server: `https://127.0.0.1:${port}`, skipTLSVerify: true },
+      { name: 'operator' },
+    );
+    const client = new ApiClient(kubeConfig, {
+      beforeWrite: () => {
+        asked += 1;
+      },
+    });
+    const writing = rejection(client.create(resources.configMaps, 'team', objectNamed('a')));
+    const [socket] = (await once(server, 'connection')) as [Socket];
+    // It greets, and waits for an answer that does not come.
+    await once(socket, 'data');
+    expect(asked).toBe(0);
+    socket.destroy();
+    expect(await writing).toMatchObject({ code: 'ECONNRESET' });
+    expect(asked).toBe(0);
+    server.close();
+  });
+
+  test('gives up a call that takes longer than it may', async () => {
+    api.intercept = () => 'hang';
+    const client = api.client(undefined, { timeoutMs: 20 });
+    expect(await rejection(client.get(resources.configMaps, 'team', 'a'))).toMatchObject({
+      name: 'AbortError',
+    });
   });
 });

@@ -10,6 +10,7 @@ const defaults = {
   sidecarImage: 'registry/sidecar:1',
   probe: 'direct',
   externalProbe: true,
+  leaderElection: undefined,
   healthAddress: undefined,
   healthPort: 8081,
   logLevel: 'info',
@@ -27,6 +28,8 @@ describe('configuration', () => {
     ['--trusted-namespaces=a,b', { trustedNamespaces: ['a', 'b'] }],
     ['--probe=proxy', { probe: 'proxy' }],
     ['--external-probe=false', { externalProbe: false }],
+    ['--leader-elect=false', {}],
+    ['--leader-elect-resource-namespace=a', {}],
     ['--health-address=127.0.0.1', { healthAddress: '127.0.0.1' }],
     ['--health-port=0', { healthPort: 0 }],
     ['--health-port=65535', { healthPort: 65_535 }],
@@ -46,6 +49,33 @@ describe('configuration', () => {
     const flags = ['--trusted-namespaces=a'];
     expect(own(env, 'mounted', flags)).toEqual({ ownNamespace: 'told', trustedNamespaces: ['a'] });
     expect(own({})).toEqual({ ownNamespace: undefined, trustedNamespaces: [] });
+  });
+
+  test('asks for a Lease in the namespace of the operator, unless another is named', () => {
+    const elected = (env: NodeJS.ProcessEnv, ...flags: string[]) =>
+      readConfig([...image, ...flags], env, () => undefined).leaderElection;
+    const env = { POD_NAMESPACE: 'own' };
+    const name = 'macp-auth-operator';
+    expect(elected(env, '--leader-elect=true')).toEqual({ namespace: 'own', name });
+    expect(elected(env, '--leader-elect', 'true', '--leader-elect-resource-name=a.b')).toEqual({
+      namespace: 'own',
+      name: 'a.b',
+    });
+    const variables = {
+      MACP_AUTH_OPERATOR_LEADER_ELECT: 'true',
+      MACP_AUTH_OPERATOR_LEADER_ELECT_RESOURCE_NAMESPACE: 'other',
+    };
+    expect(elected({ ...env, ...variables })).toEqual({ namespace: 'other', name });
+    expect(elected(variables)).toEqual({ namespace: 'other', name });
+    expect(elected({ ...env, ...variables }, '--leader-elect=false')).toBeUndefined();
+  });
+
+  test('says what is missing where the namespace of the Lease is not known', () => {
+    expect(() => readConfig([...image, '--leader-elect=true'], {}, () => undefined)).toThrow(
+      new ConfigError(
+        '--leader-elect-resource-namespace (or MACP_AUTH_OPERATOR_LEADER_ELECT_RESOURCE_NAMESPACE) must be set for --leader-elect: neither POD_NAMESPACE nor a ServiceAccount says in which namespace the operator runs',
+      ),
+    );
   });
 
   test('comes from the environment where no flag is given', () => {
@@ -76,6 +106,20 @@ describe('configuration', () => {
     ['trusted-namespaces', 'TRUSTED_NAMESPACES', 'a b', 'must be namespace names separated by commas'],
     ['probe', 'PROBE', 'ask', 'must be direct or proxy'],
     ['external-probe', 'EXTERNAL_PROBE', 'no', 'must be true or false'],
+    ['leader-elect', 'LEADER_ELECT', 'yes', 'must be true or false'],
+    ['leader-elect-resource-name', 'LEADER_ELECT_RESOURCE_NAME', 'A_b', 'must be the name of a Lease'],
+    [
+      'leader-elect-resource-name',
+      'LEADER_ELECT_RESOURCE_NAME',
+      'a'.repeat(254),
+      'must be the name of a Lease',
+    ],
+    [
+      'leader-elect-resource-namespace',
+      'LEADER_ELECT_RESOURCE_NAMESPACE',
+      'a.b',
+      'must be the name of a namespace',
+    ],
     ['health-port', 'HEALTH_PORT', '-1', 'must be a port number between 0 and 65535'],
     ['health-port', 'HEALTH_PORT', '65536', 'must be a port number between 0 and 65535'],
     ['health-port', 'HEALTH_PORT', '80.5', 'must be a port number between 0 and 65535'],
@@ -104,7 +148,7 @@ describe('configuration', () => {
   ])('%s is refused with the list of all flags', (_, args) => {
     expect(() => readConfig(args, {})).toThrow(ConfigError);
     expect(() => readConfig(args, {})).toThrow(
-      /\(flags: --kubeconfig, --namespaces, --trusted-namespaces, --sidecar-image, --probe, --external-probe, --health-address, --health-port, --log-level\)$/,
+      /\(flags: --kubeconfig, --namespaces, --trusted-namespaces, --sidecar-image, --probe, --external-probe, --leader-elect, --leader-elect-resource-name, --leader-elect-resource-namespace, --health-address, --health-port, --log-level\)$/,
     );
   });
 

@@ -25,6 +25,18 @@ describe('metrics', () => {
     expect(text).toContain('macp_auth_operator_queue_depth 4');
   });
 
+  test('tell at each scrape whether this operator works', async () => {
+    expect(await createMetrics(() => 0).registry.metrics()).toContain('macp_auth_operator_leader 1');
+    let leads = false;
+    const { registry } = createMetrics(
+      () => 0,
+      () => leads,
+    );
+    expect(await registry.metrics()).toContain('macp_auth_operator_leader 0');
+    leads = true;
+    expect(await registry.metrics()).toContain('macp_auth_operator_leader 1');
+  });
+
   const onTime = (status: string, reason: string) => [
     { type: 'RotationOnTime', status, reason, message: 'm', lastTransitionTime: 'now' } as Condition,
   ];
