@@ -22,7 +22,7 @@ export default {
     tier('unit', { setupFiles: ['<rootDir>/test/support/seed.ts'] }),
     // Those of the unit tests that start the sidecar, with the bundle in place of its sources.
     tier('bundle', {
-      testMatch: ['<rootDir>/test/unit/sidecar/{audit,boot,contract,drain,grants,leak,reload}.test.ts'],
+      testMatch: ['<rootDir>/test/unit/sidecar/{audit,boot,contract,drain,grants,leak,reload,tls}.test.ts'],
       setupFiles: ['<rootDir>/test/support/bundle.ts'],
       globalSetup: '<rootDir>/test/support/buildBundle.ts',
     }),

@@ -16,6 +16,8 @@ export interface Config {
   sidecarImage: string;
   /** How server pods are asked for what they serve. */
   probe: 'direct' | 'proxy';
+  /** Whether the external URLs of issuers are asked. */
+  externalProbe: boolean;
   /** The Lease that is held by the one of several operators that works; undefined: this one works without asking. */
   leaderElection: { namespace: string; name: string } | undefined;
   healthAddress: string | undefined;
@@ -45,6 +47,10 @@ const schema = z.object({
     .string('must be set to the image of the sidecar')
     .regex(/^\S+$/, 'must be an image reference'),
   probe: z.enum(['direct', 'proxy'], 'must be direct or proxy').default('direct'),
+  'external-probe': z
+    .enum(['true', 'false'], 'must be true or false')
+    .default('true')
+    .transform((text) => text === 'true'),
   'leader-elect': z
     .enum(['true', 'false'], 'must be true or false')
     .default('false')
@@ -107,6 +113,7 @@ export function readConfig(args: string[], env: NodeJS.ProcessEnv, mounted = mou
     ownNamespace,
     sidecarImage: data['sidecar-image'],
     probe: data.probe,
+    externalProbe: data['external-probe'],
     leaderElection: data['leader-elect']
       ? {
           namespace: leaseNamespace(data['leader-elect-resource-namespace'] ?? ownNamespace),

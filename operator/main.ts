@@ -14,8 +14,10 @@ import { type Campaign, startCampaign } from './lead/campaign.ts';
 import { defaultTiming } from './lead/decide.ts';
 import { createMetrics } from './metrics.ts';
 import { isTrusted, mayHaveAgents } from './observe/agents.ts';
+import { askExternal, createExternalURLs } from './observe/external.ts';
 import { readNamespace } from './observe/namespaces.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
+import { askCertificateDirectly, askCertificateThroughProxy } from './observe/tls.ts';
 import { followWorld } from './observe/world.ts';
 import { tellOrphans } from './orphans.ts';
 import { type Context, reconcile } from './reconcile.ts';
@@ -85,11 +87,19 @@ async function start(): Promise<void> {
       else waiting.add(text);
     },
   });
-  const askPod = config.probe === 'proxy' ? askThroughProxy(client) : askDirectly();
+  const isProxied = config.probe === 'proxy';
   const context: Context = {
     client,
     world,
-    askPod,
+    askPod: isProxied ? askThroughProxy(client) : askDirectly(),
+    askCertificate: isProxied ? askCertificateThroughProxy(client) : askCertificateDirectly(),
+    externalURLs: config.externalProbe
+      ? createExternalURLs({
+          ask: askExternal,
+          now: Date.now,
+          changed: ({ namespace, name }) => queue.add(`${namespace}/${name}`),
+        })
+      : undefined,
     sidecarImage: config.sidecarImage,
     watchedNamespaces: config.namespaces,
     trustedNamespaces: config.trustedNamespaces,
@@ -186,6 +196,7 @@ async function start(): Promise<void> {
       trustedNamespaces: config.trustedNamespaces,
       healthPort: (server.address() as AddressInfo).port,
       probe: config.probe,
+      externalProbe: config.externalProbe,
       leaderElection,
     },
     'started',

@@ -10,6 +10,8 @@ export interface Metrics {
   observeReconcile(result: 'success' | 'superseded' | 'error', seconds: number): void;
   /** Records what status says of an issuer. */
   observeIssuer(key: IssuerKey, status: MacpAuthIssuerStatus): void;
+  /** Records when an issuer's certificate expires, in milliseconds since the Unix epoch; undefined: it has none. */
+  observeCertificate(key: IssuerKey, notAfter: number | undefined): void;
   /** Counts what a change of an issuer's conditions says of its rotations. */
   observeTransition(key: IssuerKey, before: readonly Condition[], after: readonly Condition[]): void;
   /** Forgets an issuer that is gone. */
@@ -70,6 +72,10 @@ export function createMetrics(queueDepth: () => number, leads: () => boolean = (
     'macp_auth_issuer_next_rotation_timestamp_seconds',
     'When the active key is due to be replaced, or when the next one takes over once that is decided.',
   );
+  const certificateEnd = instant(
+    'macp_auth_issuer_certificate_not_after_timestamp_seconds',
+    'When the certificate in the Secret of server.tls expires.',
+  );
   const rotationFailures = new Counter({
     name: 'macp_auth_issuer_rotation_failures_total',
     help: 'Times that a rotation came to be held up, by the reason of the condition RotationOnTime.',
@@ -88,13 +94,19 @@ export function createMetrics(queueDepth: () => number, leads: () => boolean = (
     },
     observeIssuer(key, status) {
       const { namespace, name } = key;
-      for (const { type, status: value } of status.conditions ?? []) {
-        condition.set({ namespace, name, type }, value === 'True' ? 1 : 0);
+      for (const type of conditionTypes) {
+        const found = status.conditions?.find((candidate) => candidate.type === type);
+        if (found) condition.set({ namespace, name, type }, found.status === 'True' ? 1 : 0);
+        else condition.remove({ namespace, name, type });
       }
       const active = status.keys?.find(({ keyID }) => keyID === status.activeKeyID);
       setOrRemove(signUntil, key, active?.signUntilTime);
       setOrRemove(activeSince, key, active?.activeTime);
       setOrRemove(nextRotation, key, status.nextRotationTime);
+    },
+    observeCertificate({ namespace, name }, notAfter) {
+      if (notAfter === undefined) certificateEnd.remove({ namespace, name });
+      else certificateEnd.set({ namespace, name }, notAfter / 1000);
     },
     observeTransition({ namespace, name }, before, after) {
       const [was, is] = [before, after].map((some) => some.find(({ type }) => type === 'RotationOnTime'));
@@ -103,7 +115,8 @@ export function createMetrics(queueDepth: () => number, leads: () => boolean = (
     },
     forgetIssuer({ namespace, name }) {
       for (const type of conditionTypes) condition.remove({ namespace, name, type });
-      for (const gauge of [signUntil, activeSince, nextRotation]) gauge.remove({ namespace, name });
+      for (const gauge of [signUntil, activeSince, nextRotation, certificateEnd])
+        gauge.remove({ namespace, name });
       for (const reason of Object.keys(reasons.RotationOnTime))
         rotationFailures.remove({ namespace, name, reason });
     },

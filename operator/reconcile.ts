@@ -11,16 +11,21 @@ import type { Limiter } from './cluster/limiter.ts';
 import { type KubeObject, type Resource, resources } from './cluster/resources.ts';
 import type { Metrics } from './metrics.ts';
 import { isTrusted, observeAgents } from './observe/agents.ts';
+import type { ExternalURLs } from './observe/external.ts';
 import { keyPolicy } from './observe/keyring.ts';
 import { readNamespace } from './observe/namespaces.ts';
 import type { AskPod } from './observe/probe.ts';
+import { type AskCertificate, certificateHosts, observeCertificate } from './observe/tls.ts';
 import type { Children, World } from './observe/world.ts';
 import { type Keyring, knownKeyIDs } from './plan/keyring.ts';
+import { untilRefusedMs } from './plan/revocation.ts';
 import { namedBy } from './plan/selection.ts';
-import { abbreviated } from './plan/servers.ts';
+import { abbreviated, type ExternalAnswer } from './plan/servers.ts';
 import { type Judgement, severityOf } from './status/conditions.ts';
 import { recordEvent, transitionEvents } from './status/events.ts';
 import { isReady, judgeConfined, judgePublished, judgeRotation, judgeServer } from './status/judge.ts';
+import { judgeExternal } from './status/judge-external.ts';
+import { judgeTLS } from './status/judge-tls.ts';
 import { type RevocationsOnly, statusOf } from './status/status.ts';
 
 /** Everything that a reconcile needs of the world. */
@@ -28,6 +33,9 @@ export interface Context {
   client: ApiClient;
   world: World;
   askPod: AskPod;
+  askCertificate: AskCertificate;
+  /** Undefined: external URLs are not asked. */
+  externalURLs: ExternalURLs | undefined;
   sidecarImage: string;
   /** The namespaces that the operator works in; undefined: all. */
   watchedNamespaces: readonly string[] | undefined;
@@ -50,6 +58,8 @@ export interface Context {
 const settledMs = 60_000;
 /** How often while servers do not serve what they should. */
 const unsettledMs = 2_000;
+/** How often while something of others is waited for, of which nothing tells: a certificate, an external URL. */
+const expectantMs = 10_000;
 
 const maxLabelLength = 63;
 
@@ -62,6 +72,7 @@ const maxLabelLength = 63;
 export async function reconcile(context: Context, key: IssuerKey): Promise<number | undefined> {
   const { client, world, watchedNamespaces } = context;
   const cached = world.issuer(key);
+  if (!cached?.spec.server.externalURL) context.externalURLs?.forget(key);
   if (!cached) {
     // Elsewhere nobody can tell whether there is such an issuer, nor has to clean up after one.
     if (watchedNamespaces?.includes(key.namespace) === false) return undefined;
@@ -86,7 +97,11 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   const issuer = await reporting(context, cached, 'FinalizerFailed', () => addFinalizer(client, cached));
   const children = world.children(key);
   const ready = children.serverPods.filter(isReady);
-  const served = await Promise.all(ready.map(context.askPod));
+  const [served, external, tls] = await Promise.all([
+    Promise.all(ready.map(context.askPod)),
+    lookOutside(context, issuer),
+    lookAtTLS(context, issuer, ready),
+  ]);
   const agents = observeAgents(world, issuer, context.trustedNamespaces, watchedNamespaces);
   // Of the same moment: one that comes later was not asked what it holds, and must not be taken away.
   const agentSecrets = new Map(world.agentSecrets(key).map((secret) => [secret.metadata.namespace, secret]));
@@ -97,11 +112,12 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     agents,
     watchedNamespaces,
     served,
+    external,
     now: context.now(),
   });
   // At once: what happens to a keyring must be told even when status cannot be written.
   for (const event of keyring.events) await recordEvent(client, context.log, issuer, event);
-  const failures: unknown[] = keyring.failure === undefined ? [] : [keyring.failure];
+  const failures: unknown[] = [keyring.failure, tls?.failure].filter((failure) => failure !== undefined);
 
   const server = await applyServer(context, issuer, children, failures);
   const distribution = await distribute({
@@ -114,6 +130,7 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
   });
   failures.push(...distribution.failures);
   const published = judgePublished(keyring.keyring, served, expectedBy(issuer, context.now()));
+  const outside = external && judgeOutside(issuer, keyring.keyring, external, context.now());
 
   const judgements = [
     judgeCaches(world, issuer),
@@ -121,6 +138,8 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     keyring.judgement,
     server,
     published,
+    ...(outside ? [outside] : []),
+    ...(tls ? [tls.judgement] : []),
     distribution.judgement,
     judgeRotation(keyring.rotation),
     judgeConfined(keyring.keyring, keyPolicy(issuer)),
@@ -132,8 +151,10 @@ export async function reconcile(context: Context, key: IssuerKey): Promise<numbe
     ? served.length === 0 || severityOf(published) === 'ok'
     : (keyring.revoked ?? []).every(({ safeAt }) => safeAt <= context.now());
   const wait = settled ? settledMs : unsettledMs;
-  const wakeIn = (keyring.wakeAt ?? Number.POSITIVE_INFINITY) - context.now();
-  return Math.max(0, Math.min(keyring.retryMs ?? wait, wait, wakeIn));
+  const isExpectant = [outside, tls?.judgement].some((one) => one && severityOf(one) !== 'ok');
+  const wakeAt = Math.min(...[keyring.wakeAt, tls?.wakeAt].filter((at) => at !== undefined));
+  const waits = [keyring.retryMs ?? wait, wait, isExpectant ? expectantMs : wait, wakeAt - context.now()];
+  return Math.max(0, Math.min(...waits));
 }
 
 // Where namespaces are only looked at now and then, a server pod or the issuer itself that goes says that it is time for
@@ -204,6 +225,53 @@ function accepted(
 
 // Of what was withdrawn after this, a server may not know yet.
 const expectedBy = (issuer: MacpAuthIssuer, now: number): number => now - keyPolicy(issuer).propagationMs;
+
+const lookOutside = async (
+  { externalURLs }: Context,
+  { metadata, spec }: MacpAuthIssuer,
+): Promise<ExternalAnswer | undefined> =>
+  spec.server.externalURL === undefined ? undefined : externalURLs?.look(metadata, spec.server.externalURL);
+
+// A cache before the servers may hold for as long as verifiers do what they had when it asked last.
+function judgeOutside(
+  issuer: MacpAuthIssuer,
+  keyring: Keyring | undefined,
+  answer: ExternalAnswer,
+  now: number,
+): Judgement {
+  return judgeExternal(keyring, answer, expectedBy(issuer, now) - untilRefusedMs(keyPolicy(issuer)));
+}
+
+interface TLSOutcome {
+  judgement: Judgement;
+  /** When the certificate begins or ends to be valid, if that is to come; milliseconds since the Unix epoch. */
+  wakeAt: number | undefined;
+  /** The access that failed, for the queue to retry. */
+  failure: unknown;
+}
+
+async function lookAtTLS(
+  { client, askCertificate, metrics, now }: Context,
+  issuer: MacpAuthIssuer,
+  ready: readonly KubeObject[],
+): Promise<TLSOutcome | undefined> {
+  const secretName = issuer.spec.server.tls?.secretName;
+  if (secretName === undefined) {
+    metrics.observeCertificate(issuer.metadata, undefined);
+    return undefined;
+  }
+  const certificate = await observeCertificate(client, issuer, secretName);
+  const isWhole = 'sha256' in certificate;
+  metrics.observeCertificate(issuer.metadata, isWhole ? certificate.notAfter : undefined);
+  const served = isWhole ? await Promise.all(ready.map(askCertificate)) : [];
+  const at = now();
+  const instants = isWhole ? [certificate.notBefore, certificate.notAfter] : [];
+  return {
+    judgement: judgeTLS(certificate, served, { secretName, hosts: certificateHosts(issuer), now: at }),
+    wakeAt: instants.find((instant) => instant > at),
+    failure: 'failure' in certificate ? certificate.failure : undefined,
+  };
+}
 
 function judgeCaches(world: World, { metadata }: MacpAuthIssuer): Judgement {
   const problem = world.problem(metadata.namespace);

@@ -33,6 +33,8 @@ export interface Environment {
   main: Binding;
   /** The listener for health and metrics; undefined when there is none. */
   health: Binding | undefined;
+  /** The directory with the certificate, and where the main listener is by HTTPS too; undefined when it is not. */
+  tls: { directory: string; binding: Binding } | undefined;
   logLevel: LogLevel;
   /** The namespace of this pod, for grants and the audit log. */
   podNamespace: string | undefined;
@@ -95,9 +97,16 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   const directory = text('MACP_AUTH_FILES_DIR');
   const healthPort = port('MACP_AUTH_HEALTH_PORT', directory === undefined ? undefined : 3201);
   const healthAddress = address('MACP_AUTH_HEALTH_BIND_ADDRESS');
+  const mainAddress = address('MACP_AUTH_BIND_ADDRESS');
+  const tlsDirectory = text('MACP_AUTH_TLS_DIR');
+  const tlsPort = port('MACP_AUTH_TLS_PORT', 3443);
   const environment: Environment = {
-    main: { port: port('PORT', 3200), address: address('MACP_AUTH_BIND_ADDRESS') },
+    main: { port: port('PORT', 3200), address: mainAddress },
     health: healthPort === undefined ? undefined : { port: healthPort, address: healthAddress },
+    tls:
+      tlsDirectory === undefined
+        ? undefined
+        : { directory: tlsDirectory, binding: { port: tlsPort, address: mainAddress } },
     logLevel: read<LogLevel>('LOG_LEVEL', 'info', oneOf(logLevels), `one of ${logLevels.join(', ')}`),
     podNamespace: kubernetesName(workloadVariables.namespace, 63, 'metadata.namespace'),
     serviceAccount: kubernetesName(workloadVariables.serviceAccount, 253, 'spec.serviceAccountName'),

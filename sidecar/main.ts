@@ -15,6 +15,7 @@ import { createApp } from './server/app.ts';
 import { createHealthApp } from './server/health.ts';
 import { type Listener, listen } from './server/listen.ts';
 import { StartError } from './start-error.ts';
+import type { TLSEvents } from './tls/listen.ts';
 
 // Files are read a few times in a life: parsers that are compiled first would take longer than they save.
 z.config({ jitless: true });
@@ -46,6 +47,15 @@ async function run(): Promise<void> {
   listeners.push(main);
   log.info({ event: 'listening', ...main.address }, 'listening');
 
+  // Before health, which says that all is there.
+  if (environment.tls !== undefined) {
+    // Loaded only here: TLS takes 3 MiB, which a pod without it does not pay.
+    const { listenTLS } = await import('./tls/listen.ts');
+    const tls = await listenTLS(app, environment.tls, tlsEvents(environment.tls.directory, log, metrics));
+    listeners.push(tls);
+    log.info({ event: 'listening_tls', ...tls.address }, 'listening for HTTPS');
+  }
+
   if (environment.health === undefined) return;
   const health = await listen(createHealthApp(metrics, isDraining), environment.health, {
     port: 'MACP_AUTH_HEALTH_PORT',
@@ -53,6 +63,23 @@ async function run(): Promise<void> {
   });
   listeners.push(health);
   log.info({ event: 'listening', ...health.address }, 'listening for health and metrics');
+}
+
+function tlsEvents(directory: string, log: Log, metrics: Metrics): TLSEvents {
+  const tlsMetrics = metrics.ofTLS();
+  return {
+    loaded({ certificate: { validToDate: notAfter, fingerprint256 } }) {
+      tlsMetrics.loaded(fingerprint256, notAfter.getTime());
+      const fields = { event: 'tls_loaded', directory, sha256: fingerprint256, notAfter };
+      log.info(fields, 'mounted certificate in use');
+    },
+    broken(problem) {
+      tlsMetrics.broken();
+      const message =
+        'the mounted certificate can not be used; the last good one, if there was one, stays in use';
+      log.error({ event: 'tls_broken', directory, problem: problem.message }, message);
+    },
+  };
 }
 
 async function provideMaterial(

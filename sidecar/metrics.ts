@@ -99,11 +99,46 @@ export function createMetrics() {
       problems.inc();
       broken.set(1);
     },
+    /** The metrics of the certificate, which only a program has that serves one. */
+    ofTLS: () => createTLSMetrics(registers),
     signerChanged({ key: { kid, alg, signUntil: end }, state }: SignerChoice<SigningKey>) {
       usable.reset();
       usable.set({ kid, alg }, state === 'ended' ? 0 : 1);
       signUntil.reset();
       signUntil.set({ kid, alg }, end / 1000);
+    },
+  };
+}
+
+// Made only where a certificate is served.
+function createTLSMetrics(registers: Registry[]) {
+  const broken = new Gauge({
+    name: 'macp_auth_tls_broken',
+    help: 'Whether the mounted certificate as it is now can not be used, so that an earlier one or none is served (1) or not (0).',
+    registers,
+  });
+  const problems = new Counter({
+    name: 'macp_auth_tls_problems_total',
+    help: 'Distinct problems found in the mounted certificate since the start.',
+    registers,
+  });
+  // By certificate, so that there is no series, and so no end in 1970, where none is served.
+  const notAfter = new Gauge({
+    name: 'macp_auth_tls_certificate_not_after_timestamp_seconds',
+    help: 'When the served certificate expires, in seconds since the epoch, by its SHA-256 fingerprint.',
+    labelNames: ['sha256'],
+    registers,
+  });
+  return {
+    /** @param end milliseconds since the epoch. */
+    loaded(sha256: string, end: number) {
+      broken.set(0);
+      notAfter.reset();
+      notAfter.set({ sha256 }, end / 1000);
+    },
+    broken() {
+      problems.inc();
+      broken.set(1);
     },
   };
 }

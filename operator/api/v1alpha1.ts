@@ -197,6 +197,19 @@ export interface MacpAuthIssuerSpec {
      */
     replicas: number;
     /**
+     * Serves the JWKS by https too, on port 443 of the Service, beside http. The certificate is followed without a restart; without one http is served all the same.
+     */
+    tls?: {
+      /**
+       * The Secret of type kubernetes.io/tls in the issuer's namespace, as cert-manager writes it. Its certificate names the Service (macp-auth-<issuer>.<namespace>.svc), or the host of an externalURL that is https.
+       */
+      secretName: string;
+    };
+    /**
+     * The whole URL under which runtimes outside the cluster fetch the JWKS, such as https://jwks.example.com/.well-known/jwks.json. status.jwksURL then says it. The operator asks it too, and a set there that lacks the next key holds a rotation up.
+     */
+    externalURL?: string;
+    /**
      * The Service before the server pods.
      */
     service: {

@@ -12,7 +12,7 @@ import { generateKey } from '../plan/generate.ts';
 import { type Keyring, type NewKey, publicKeys, type RevokedKey } from '../plan/keyring.ts';
 import { type KeyringChange, type Plan, plan } from '../plan/planner.ts';
 import type { RotationState } from '../plan/rotation.ts';
-import { observeServers, type ServerAnswer } from '../plan/servers.ts';
+import { type ExternalAnswer, observeServers, type ServerAnswer } from '../plan/servers.ts';
 import { keyEvents, revocationEvents } from '../status/changes.ts';
 import type { Judgement } from '../status/conditions.ts';
 import type { IssuerEvent } from '../status/events.ts';
@@ -41,6 +41,8 @@ export interface KeyringOutcome {
 
 interface SettleRequest {
   served: readonly ServerAnswer[];
+  /** What the external URL served, where there is one that is asked. */
+  external?: ExternalAnswer | undefined;
   client: ApiClient;
   issuer: MacpAuthIssuer;
   children: Children;
@@ -94,11 +96,12 @@ const current = (decision: Extract<Plan, { keyring: Keyring }>, events: IssuerEv
 });
 
 function planFor(
-  { issuer, served, agents, now }: SettleRequest,
+  { issuer, served, external, agents, now }: SettleRequest,
   { observed, traces, imported }: KeyringObservation,
   newKeys: readonly NewKey[],
 ): Plan {
-  const servers = observeServers(served, observed.state === 'present' ? observed.keyring : undefined);
+  const keyring = observed.state === 'present' ? observed.keyring : undefined;
+  const servers = observeServers(served, keyring, external);
   const policy = keyPolicy(issuer);
   return plan({ policy, observed, traces, servers, agents, now, newKeys, ...(imported && { imported }) });
 }

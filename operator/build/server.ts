@@ -4,6 +4,7 @@ import type {
   V1ResourceRequirements,
   V1Service,
 } from '@kubernetes/client-node';
+import { pairFileNames } from '../../sidecar/tls/pair.ts';
 import { labels, type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import type { KubeObject } from '../cluster/resources.ts';
 import { commonLabels, issuerAppName, ownerReference } from './metadata.ts';
@@ -12,16 +13,24 @@ import { commonLabels, issuerAppName, ownerReference } from './metadata.ts';
 const serverComponent = 'jwks-server';
 
 /** Ports of the server's pods. */
-export const serverPorts = { jwks: 3200, health: 3201 } as const;
+export const serverPorts = { jwks: 3200, health: 3201, tls: 3443 } as const;
 
 /** Path of the JWK Set, that of the reference service. */
 export const jwksPath = '/.well-known/jwks.json';
 
-/** The URL under which runtimes in the cluster fetch the JWKS. Always http: the published runtime cannot fetch https. */
+/** The Service's DNS name in the cluster. */
+export const serverHost = ({ metadata }: MacpAuthIssuer): string =>
+  `${objectNames(metadata).server}.${metadata.namespace}.svc`;
+
+/**
+ * The URL under which runtimes fetch the JWKS: the external one where there is one. Else it is http, whatever
+ * `server.tls` says: the published runtime cannot fetch https.
+ */
 export const jwksURL = (issuer: MacpAuthIssuer): string =>
-  `http://${objectNames(issuer.metadata).server}.${issuer.metadata.namespace}.svc${jwksPath}`;
+  issuer.spec.server.externalURL ?? `http://${serverHost(issuer)}${jwksPath}`;
 
 const filesPath = '/var/run/macp-auth';
+const tlsPath = '/var/run/macp-auth-tls';
 
 const defaultResources: V1ResourceRequirements = {
   requests: { cpu: '10m', memory: '128Mi' },
@@ -55,9 +64,28 @@ const metadata = (issuer: MacpAuthIssuer) => ({
 
 const podField = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
 
-/** The Deployment of the JWKS server: it mounts public files only, and has no token of the API server. */
+const tlsVariables = [
+  { name: 'MACP_AUTH_TLS_DIR', value: tlsPath },
+  { name: 'MACP_AUTH_TLS_PORT', value: String(serverPorts.tls) },
+];
+
+// Nothing else of the Secret, whichever it is. It may come later, or never: http is served without it.
+const tlsVolume = (secretName: string) => ({
+  name: 'tls',
+  secret: {
+    secretName,
+    optional: true,
+    items: Object.values(pairFileNames).map((file) => ({ key: file, path: file })),
+  },
+});
+
+/**
+ * The Deployment of the JWKS server: it mounts public files, and the certificate of `server.tls` with its key; no key
+ * that signs tokens, and no token of the API server.
+ */
 export function serverDeployment(issuer: MacpAuthIssuer, image: string): KubeObject {
   const { server } = issuer.spec;
+  const { tls } = server;
   const probe = (path: string) => ({ httpGet: { path, port: 'health' } });
   const deployment = {
     apiVersion: 'apps/v1',
@@ -100,10 +128,12 @@ export function serverDeployment(issuer: MacpAuthIssuer, image: string): KubeObj
                 { name: 'MACP_AUTH_HEALTH_PORT', value: String(serverPorts.health) },
                 podField('MACP_AUTH_BIND_ADDRESS', 'status.podIP'),
                 podField('MACP_AUTH_HEALTH_BIND_ADDRESS', 'status.podIP'),
+                ...(tls ? tlsVariables : []),
               ],
               ports: [
                 { name: 'jwks', containerPort: serverPorts.jwks, protocol: 'TCP' },
                 { name: 'health', containerPort: serverPorts.health, protocol: 'TCP' },
+                ...(tls ? [{ name: 'https', containerPort: serverPorts.tls, protocol: 'TCP' }] : []),
               ],
               startupProbe: { ...probe('/readyz'), periodSeconds: 1, failureThreshold: 30 },
               readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
@@ -114,10 +144,16 @@ export function serverDeployment(issuer: MacpAuthIssuer, image: string): KubeObj
                 readOnlyRootFilesystem: true,
                 capabilities: { drop: ['ALL'] },
               },
-              volumeMounts: [{ name: 'files', mountPath: filesPath, readOnly: true }],
+              volumeMounts: [
+                { name: 'files', mountPath: filesPath, readOnly: true },
+                ...(tls ? [{ name: 'tls', mountPath: tlsPath, readOnly: true }] : []),
+              ],
             },
           ],
-          volumes: [{ name: 'files', configMap: { name: objectNames(issuer.metadata).server } }],
+          volumes: [
+            { name: 'files', configMap: { name: objectNames(issuer.metadata).server } },
+            ...(tls ? [tlsVolume(tls.secretName)] : []),
+          ],
         },
       },
     },
@@ -127,7 +163,8 @@ export function serverDeployment(issuer: MacpAuthIssuer, image: string): KubeObj
 
 /** The Service that runtimes fetch the JWKS from. */
 export function serverService(issuer: MacpAuthIssuer): KubeObject {
-  const { type, annotations } = issuer.spec.server.service;
+  const { tls, service: wanted } = issuer.spec.server;
+  const { type, annotations } = wanted;
   const service = {
     apiVersion: 'v1',
     kind: 'Service',
@@ -135,7 +172,10 @@ export function serverService(issuer: MacpAuthIssuer): KubeObject {
     spec: {
       type,
       selector: selector(issuer),
-      ports: [{ name: 'http', port: 80, targetPort: 'jwks', protocol: 'TCP' }],
+      ports: [
+        { name: 'http', port: 80, targetPort: 'jwks', protocol: 'TCP' },
+        ...(tls ? [{ name: 'https', port: 443, targetPort: 'https', protocol: 'TCP' }] : []),
+      ],
     },
   } satisfies V1Service;
   return service;

@@ -53,6 +53,8 @@ export function briefly(error: unknown): string {
 
 interface RequestOptions {
   query?: Record<string, string>;
+  /** Media type of the answer; else plain JSON. */
+  accept?: string;
   contentType?: string;
   body?: unknown;
   signal?: AbortSignal;
@@ -92,7 +94,7 @@ export class ApiClient {
     for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, value);
     const request: https.RequestOptions = {
       method,
-      headers: { accept: 'application/json', 'user-agent': fieldManager },
+      headers: { accept: options.accept ?? 'application/json', 'user-agent': fieldManager },
     };
     await this.#kubeConfig.applyToHTTPSOptions(request);
     // The KubeConfig caches one agent per cluster and user, but makes it without keep-alive.
@@ -156,8 +158,13 @@ export class ApiClient {
   }
 
   /** Lists the objects of a namespace, or of all when it is undefined. */
-  list(resource: Resource, namespace: string | undefined, query: Record<string, string>): Promise<KubeList> {
-    return this.#call('GET', resourcePath(resource, namespace), { query });
+  list(
+    resource: Resource,
+    namespace: string | undefined,
+    query: Record<string, string>,
+    accept?: string,
+  ): Promise<KubeList> {
+    return this.#call('GET', resourcePath(resource, namespace), { query, ...(accept && { accept }) });
   }
 
   /** Creates an object; 409 when one of its name exists. */

@@ -11,6 +11,9 @@ export interface InformerOptions {
   /** Undefined: all namespaces, or a kind that is in none. */
   namespace: string | undefined;
   labelSelector?: string;
+  fieldSelector?: string;
+  /** Whether only the metadata of objects is asked for: the rest never leaves the API server. */
+  metadataOnly?: boolean;
   /** What is kept of an object; what nobody reads is memory of each. `managedFields` go in any case. */
   keep?: (object: KubeObject) => KubeObject;
   /** The group that an object is in, for {@link Informer.group}. */
@@ -53,9 +56,10 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
   const log = options.log.child({ resource: resource.plural, namespace });
   const objects = new Map<string, KubeObject>();
   const groups = new Map<string, Map<string, KubeObject>>();
-  const selector: Record<string, string> = options.labelSelector
-    ? { labelSelector: options.labelSelector }
-    : {};
+  const { labelSelector, fieldSelector } = options;
+  const selector = { ...(labelSelector && { labelSelector }), ...(fieldSelector && { fieldSelector }) };
+  const acceptOf = (kind: string) =>
+    options.metadataOnly ? { accept: `application/json;as=${kind};g=meta.k8s.io;v=v1` } : {};
   let synced = false;
   let forbidden = false;
   let problem: string | undefined;
@@ -106,7 +110,8 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
     let rest: string | undefined;
     do {
       const query = { ...selector, limit: pageSize, ...(rest && { continue: rest }) };
-      const { items, metadata } = await client.list(resource, namespace, query);
+      const { accept } = acceptOf('PartialObjectMetadataList');
+      const { items, metadata } = await client.list(resource, namespace, query, accept);
       for (const item of items) next.set(keyOf(item), complete(item));
       version = metadata.resourceVersion;
       rest = metadata.continue;
@@ -147,6 +152,7 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
     const response = await client.open('GET', resourcePath(resource, namespace), {
       query,
       signal,
+      ...acceptOf('PartialObjectMetadata'),
     });
     failures = 0;
     problem = undefined;

@@ -8,7 +8,8 @@ import type { ServedKey, ServerAnswer } from '../plan/servers.ts';
 /** Asks a server pod for its JWKS. */
 export type AskPod = (pod: KubeObject) => Promise<ServerAnswer>;
 
-const timeoutMs = 3_000;
+/** How long anybody is waited for who is asked for keys or a certificate, in milliseconds. */
+export const timeoutMs = 3_000;
 // A JWKS with 64 RSA keys has about 30 KiB.
 const maxBytes = 1_048_576;
 
@@ -47,18 +48,27 @@ function asking(fetchFrom: Fetch): AskPod {
           body: await limitedText(response),
         };
       });
-      const { keys } = JSON.parse(body) as { keys: ServedKey[] };
-      if (!keys.every(({ kid }) => typeof kid === 'string')) throw new TypeError('a key has no kid');
       const date = Date.parse(headers.date ?? '');
       return {
         pod: name,
-        keys: keys.map(({ kid, kty, crv, x, y, n, e }) => ({ kid, kty, crv, x, y, n, e })),
+        keys: readKeys(body),
         clockDifferenceMs: differenceMs(date, asked, answered),
       };
     } catch (error) {
       return { pod: name, problem: explain(error) };
     }
   };
+}
+
+/**
+ * The keys of a JWK Set.
+ *
+ * @throws {TypeError | SyntaxError} when it is none
+ */
+export function readKeys(body: string): ServedKey[] {
+  const { keys } = JSON.parse(body) as { keys: ServedKey[] };
+  if (!keys.every(({ kid }) => typeof kid === 'string')) throw new TypeError('a key has no kid');
+  return keys.map(({ kid, kty, crv, x, y, n, e }) => ({ kid, kty, crv, x, y, n, e }));
 }
 
 /** The smallest difference that explains a `Date` in whole seconds, seen between two instants of our clock. */
@@ -68,8 +78,12 @@ function differenceMs(date: number, asked: number, answered: number): number {
   return Math.min(0, date + 999 - asked);
 }
 
-// A pod that answers without end must not fill the operator's memory.
-async function limitedText(response: http.IncomingMessage): Promise<string> {
+/**
+ * The whole text of an answer.
+ *
+ * @throws when it is too large: one without end must not fill the operator's memory
+ */
+export async function limitedText(response: http.IncomingMessage): Promise<string> {
   let body = '';
   response.setEncoding('utf8');
   for await (const chunk of response) {
@@ -79,8 +93,11 @@ async function limitedText(response: http.IncomingMessage): Promise<string> {
   return body;
 }
 
-// Messages end up in status: they must not differ from one try to the next, or each try would be a write.
-function explain(error: unknown): string {
+/**
+ * Why there was no answer. Messages end up in status: they must not differ from one try to the next, or each try would be
+ * a write.
+ */
+export function explain(error: unknown): string {
   const { name, code, message } = error as { name?: string; code?: string; message?: string };
   if (name === 'AbortError' || name === 'TimeoutError')
     return `it did not answer within ${timeoutMs / 1000} s`;

@@ -2,7 +2,8 @@ import type { Logger } from 'pino';
 import { type IssuerKey, issuerLabel, type MacpAuthIssuer, objectNames } from '../api/names.ts';
 import type { ApiClient } from '../cluster/client.ts';
 import { type Informer, startInformer } from '../cluster/informer.ts';
-import type { KubeObject } from '../cluster/resources.ts';
+import { type KubeObject, resources } from '../cluster/resources.ts';
+import { tlsSecretType } from '../plan/certificate.ts';
 import { matches, type NamespaceView } from '../plan/selection.ts';
 import { type Kind, kinds } from './kinds.ts';
 import { followAllNamespaces, pollNamespaces } from './namespaces.ts';
@@ -99,6 +100,23 @@ export function followWorld(options: {
   const group = (kind: Followed, name: string): KubeObject[] =>
     informers[kind].flatMap(({ informer }) => informer.group(name));
   const issuers = () => list('issuers') as unknown as MacpAuthIssuer[];
+
+  // That a certificate changed is all that is followed: what it is, a look reads by itself. So nobody's private key is here.
+  const onCertificate = ({ metadata: { namespace, name } }: KubeObject) => {
+    for (const { metadata, spec } of issuers())
+      if (metadata.namespace === namespace && spec.server.tls?.secretName === name) onChange(metadata);
+  };
+  for (const namespace of namespaces ?? [undefined]) {
+    startInformer({
+      ...{ client, namespace, log, signal },
+      resource: resources.secrets,
+      fieldSelector: `type=${tlsSecretType}`,
+      metadataOnly: true,
+      keep: ({ apiVersion, kind, metadata: { name, namespace: of, uid, resourceVersion } }) =>
+        ({ apiVersion, kind, metadata: { name, namespace: of, uid, resourceVersion } }) as KubeObject,
+      onChange: onCertificate,
+    });
+  }
 
   const onNamespace = (after: NamespaceView | undefined, before: NamespaceView | undefined) => {
     if (after && before && sameJSON(after, before)) return;

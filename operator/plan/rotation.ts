@@ -40,7 +40,9 @@ import {
   abbreviated,
   isMissingSomewhere,
   isServedByAll,
+  isServedByPods,
   type ServerObservation,
+  servedSets,
   strangers,
 } from './servers.ts';
 
@@ -57,6 +59,7 @@ export interface Circumstances {
 /** Why a rotation that is due does not happen yet. */
 type HeldUpReason =
   | 'WaitingForServers'
+  | 'WaitingForExternalURL'
   | 'WaitingForVerifiers'
   | 'WaitingForSidecars'
   | 'UnknownKeyServed'
@@ -127,11 +130,13 @@ function halt(
   keyring: Keyring,
   { servers, policy }: Circumstances,
 ): { reason: HeldUpReason; problem: string } | undefined {
-  const unknown = strangers(servers.answers.flat(), keyring);
+  const unknown = strangers(servedSets(servers).flat(), keyring);
   if (unknown.length > 0) {
+    const isOfPods = servers.answers.flat().some((kid) => unknown.includes(kid));
+    const who = isOfPods ? 'a server' : 'spec.server.externalURL';
     return {
       reason: 'UnknownKeyServed',
-      problem: `a server serves keys that the keyring never had (${abbreviated(unknown)})`,
+      problem: `${who} serves keys that the keyring never had (${abbreviated(unknown)})`,
     };
   }
   if (servers.clockDifferenceMs > policy.clockSkewMs) {
@@ -174,8 +179,14 @@ function gate(
   if (servers.answers.length === 0)
     return { reason: 'WaitingForServers', problem: 'no ready server pod was seen to serve the next key' };
   if (servers.silent > 0) return { reason: 'WaitingForServers', problem: 'a ready server pod gives no JWKS' };
-  if (!next || !isServedByAll(servers, next.kid)) {
+  if (!next || !isServedByPods(servers, next.kid)) {
     return { reason: 'WaitingForServers', problem: 'a ready server pod does not serve the next key yet' };
+  }
+  if (!isServedByAll(servers, next.kid)) {
+    return {
+      reason: 'WaitingForExternalURL',
+      problem: 'the set at spec.server.externalURL lacks the next key: a cache before the servers is older',
+    };
   }
   if (now < ripeAt(next, policy)) {
     const at = new Date(ripeAt(next, policy)).toISOString();

@@ -55,6 +55,37 @@ export const reasons = {
     RevokedKeyServed: 'problem',
     KeyringNotReady: 'wait',
   },
+  /**
+   * The set at `server.externalURL` has the keys of the keyring. There only where the field is set, and probing is not off.
+   * What is before the servers is not ours: of what is wrong there, only keys that verifiers must not trust make the
+   * issuer unready.
+   */
+  PublishedExternally: {
+    ExternalSetCurrent: 'ok',
+    ExternalSetUpdating: 'info',
+    ExternalSetBehind: 'warning',
+    ExternalURLUnreachable: 'warning',
+    UnknownKeyServed: 'problem',
+    RevokedKeyServed: 'problem',
+    KeyringNotReady: 'info',
+  },
+  /**
+   * Every ready server pod serves the certificate of `server.tls`. There only where the field is set. The JWKS is served
+   * by http whatever becomes of it, so that the issuer is Ready all the same.
+   */
+  TLSReady: {
+    CertificateServed: 'ok',
+    WaitingForServers: 'info',
+    SecretMissing: 'warning',
+    SecretAccessFailed: 'warning',
+    SecretNotTLS: 'warning',
+    BadCertificate: 'warning',
+    BadKey: 'warning',
+    KeyMismatch: 'warning',
+    CertificateExpired: 'warning',
+    CertificateNotYetValid: 'warning',
+    NamesNotCovered: 'warning',
+  },
   /** A rotation that is due happens. One that only waits for verifiers makes no issuer unready. */
   RotationOnTime: {
     NotDue: 'ok',
@@ -63,6 +94,7 @@ export const reasons = {
     WaitingForVerifiers: 'info',
     WaitingForSidecars: 'info',
     WaitingForServers: 'info',
+    WaitingForExternalURL: 'info',
     UnknownKeyServed: 'problem',
     ClocksDiffer: 'problem',
     TooManyKeys: 'problem',

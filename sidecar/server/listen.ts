@@ -1,4 +1,5 @@
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { Server as TLSServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Express } from 'express';
 import type { Binding } from '../environment.ts';
@@ -6,7 +7,7 @@ import { errorCode } from '../error-code.ts';
 import { StartError } from '../start-error.ts';
 import { messagesOf } from './messages.ts';
 
-/** A listening HTTP server. */
+/** A listening server. */
 export interface Listener {
   address: AddressInfo;
   /** Stops accepting, lets requests in flight finish, closes idle connections; resolves when all are gone. */
@@ -17,14 +18,15 @@ export interface Listener {
  * Listens for HTTP.
  *
  * @param variables the names of the variables that set port and address, for the error.
+ * @param server what listens, where it is to be for HTTPS.
  * @throws {StartError} when port and address can't be had.
  */
 export async function listen(
   app: Express,
   binding: Binding,
   variables: Record<keyof Binding, string>,
+  server: Server | TLSServer = createServer(messagesOf(app)),
 ): Promise<Listener> {
-  const server = createServer(messagesOf(app));
   const unanswered = new Set<ServerResponse>();
   const sockets = new Set<Socket>();
   let draining = false;
@@ -35,10 +37,13 @@ export async function listen(
     response.once('close', () => unanswered.delete(response));
   });
   server.on('request', app);
-  server.on('connection', (socket) => {
+  const opened = (socket: Socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-  });
+  };
+  server.on('connection', opened);
+  // Of HTTPS: what is inside the connection, once it is secure.
+  server.on('secureConnection', opened);
 
   const { port, address: host } = binding;
   await new Promise<void>((resolve, reject) => {

@@ -23,7 +23,8 @@ afterAll(() => cluster?.close(), 60_000);
 test('an issuer lives its whole life under the policies: none refuses the operator or the cluster anything', async () => {
   const names = objectNames({ namespace, name: 'life' });
   const issuer = () => cluster.client.get<MacpAuthIssuer>(resources.issuers, namespace, 'life');
-  await cluster.issuer(namespace, 'life', { deletionPolicy: 'Delete' });
+  const tls = { secretName: 'life-tls' };
+  await cluster.issuer(namespace, 'life', { deletionPolicy: 'Delete', server: { tls } });
   await cluster.ready(namespace, 'life');
   const agent = await create<Pod>(cluster, agentPod(namespace, `${namespace}.life`, 'agent'));
   await mintedToken(cluster, agent);
@@ -348,6 +349,14 @@ const ourDeployment = (podSpec: object, container: object = {}) =>
       },
     },
   });
+const certificateVolume = (secret: object, name = 'tls') => ({
+  name,
+  secret: {
+    secretName: 'foreign',
+    items: ['tls.crt', 'tls.key'].map((key) => ({ key, path: key })),
+    ...secret,
+  },
+});
 const ourService = (spec: object) =>
   ours(resources.services, 'macp-auth-x', { spec: { ports: [{ port: 80 }], ...spec } });
 const ourBudget = (matchLabels: object) =>
@@ -404,6 +413,7 @@ describe('objects as the operator makes them', () => {
     ['a keyring', () => ourSecret('macp-auth-keyring.x', `${group}/keyring`)],
     ['a ConfigMap', () => ours(resources.configMaps, 'macp-auth-x', {})],
     ['a Deployment', () => ourDeployment({})],
+    ['a Deployment with a certificate', () => ourDeployment({ volumes: [certificateVolume({})] })],
     ['a Service', () => ourService({})],
     ['a PodDisruptionBudget', () => ourBudget(serverLabels)],
   ];
@@ -530,6 +540,14 @@ describe('objects as the operator makes them', () => {
       { serviceAccountName: 'boss' },
       { hostPID: true },
       { volumes: [{ name: 'stolen', secret: { secretName: 'foreign' } }] },
+      { volumes: [{ name: 'tls', secret: { secretName: 'foreign' } }] },
+      { volumes: [certificateVolume({}, 'stolen')] },
+      { volumes: [certificateVolume({ items: ['a', 'b'].map((path) => ({ key: `tls.${path}`, path })) })] },
+      {
+        volumes: [
+          certificateVolume({ items: ['tls.crt', 'tls.key'].map((path) => ({ key: 'token', path })) }),
+        ],
+      },
       { volumes: [{ name: 'files', configMap: null, secret: { secretName: 'foreign' } }] },
       {
         containers: [

@@ -76,6 +76,32 @@ describe('an issuer in trouble', () => {
       ['an unknown algorithm', { algorithm: 'HS256' }, /spec\.algorithm: Unsupported value: "HS256"/],
       ...grantCases,
       ['no servers', { server: { replicas: 0 } }, /spec\.server\.replicas/],
+      ...[
+        'jwks.example.com',
+        '/keys',
+        'ftp://jwks.example.com/',
+        'https://',
+        'https:///keys',
+        'http://a b/',
+      ].map((externalURL): [string, object, RegExp] => [
+        `an external URL that is none: ${externalURL}`,
+        { server: { externalURL } },
+        /spec\.server\.externalURL must be an absolute URL that begins with http:\/\/ or https:\/\//,
+      ]),
+      ...['https://user:secret@a.example/', 'https://a.example/?q', 'https://a.example/#f', 'http://@a/'].map(
+        (externalURL): [string, object, RegExp] => [
+          `an external URL with more than it takes: ${externalURL}`,
+          { server: { externalURL } },
+          /spec\.server\.externalURL must have neither user information nor a query nor a fragment/,
+        ],
+      ),
+      ['no certificate', { server: { tls: {} } }, /spec\.server\.tls\.secretName: Required value/],
+      ['a path for a Secret', { server: { tls: { secretName: '../x' } } }, /spec\.server\.tls\.secretName/],
+      ...['macp-auth.team.demo', 'macp-auth-keyring.demo'].map((secretName): [string, object, RegExp] => [
+        `a Secret of signing keys for a certificate: ${secretName}`,
+        { server: { tls: { secretName } } },
+        /spec\.server\.tls\.secretName names a Secret of signing keys/,
+      ]),
       ['an empty issuer', { issuer: '' }, /spec\.issuer/],
       [
         'a field that does not exist',

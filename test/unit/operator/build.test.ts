@@ -389,6 +389,60 @@ describe('the server', () => {
     });
   });
 
+  test('is reached under the external URL where there is one', () => {
+    const externalURL = 'https://jwks.example.com/keys';
+    expect(jwksURL(issuerOf({ server: { ...defaultSpec.server, externalURL } }))).toBe(externalURL);
+  });
+
+  describe('with a certificate', () => {
+    const tls = { secretName: 'web-tls' };
+    const some = issuerOf({ server: { ...defaultSpec.server, tls } });
+    const spec = podSpec(serverDeployment(some, 'image:1'));
+
+    test('listens for https beside http, and the URL for runtimes stays http', () => {
+      expect(jwksURL(some)).toBe(jwksURL(issuer));
+      expect(serverService(some)).toMatchObject({
+        spec: {
+          ports: [
+            { name: 'http', port: 80, targetPort: 'jwks' },
+            { name: 'https', port: 443, targetPort: 'https' },
+          ],
+        },
+      });
+      expect(spec.containers[0]).toMatchObject({
+        env: expect.arrayContaining([
+          { name: 'PORT', value: '3200' },
+          { name: 'MACP_AUTH_TLS_PORT', value: '3443' },
+          { name: 'MACP_AUTH_TLS_DIR', value: '/var/run/macp-auth-tls' },
+        ]),
+        ports: expect.arrayContaining([{ name: 'https', containerPort: 3443, protocol: 'TCP' }]),
+        volumeMounts: [
+          { name: 'files', readOnly: true },
+          { name: 'tls', mountPath: '/var/run/macp-auth-tls', readOnly: true },
+        ],
+      });
+    });
+
+    test('starts without it, and mounts nothing else of its Secret', () => {
+      expect(spec.volumes).toContainEqual({
+        name: 'tls',
+        secret: {
+          secretName: 'web-tls',
+          optional: true,
+          items: [
+            { key: 'tls.crt', path: 'tls.crt' },
+            { key: 'tls.key', path: 'tls.key' },
+          ],
+        },
+      });
+    });
+
+    test('is ready by http alone', () => {
+      for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe'])
+        expect(spec.containers[0]).toMatchObject({ [probe]: { httpGet: { port: 'health' } } });
+    });
+  });
+
   test("the Service follows the issuer's type and annotations", () => {
     const service = { type: 'LoadBalancer' as const, annotations: { cloud: 'internal' } };
     const some = issuerOf({ server: { ...defaultSpec.server, service } });

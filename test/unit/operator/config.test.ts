@@ -9,6 +9,7 @@ const defaults = {
   ownNamespace: undefined,
   sidecarImage: 'registry/sidecar:1',
   probe: 'direct',
+  externalProbe: true,
   leaderElection: undefined,
   healthAddress: undefined,
   healthPort: 8081,
@@ -26,6 +27,7 @@ describe('configuration', () => {
     ['--namespaces=a, b-2 ,c', { namespaces: ['a', 'b-2', 'c'] }],
     ['--trusted-namespaces=a,b', { trustedNamespaces: ['a', 'b'] }],
     ['--probe=proxy', { probe: 'proxy' }],
+    ['--external-probe=false', { externalProbe: false }],
     ['--leader-elect=false', {}],
     ['--leader-elect-resource-namespace=a', {}],
     ['--health-address=127.0.0.1', { healthAddress: '127.0.0.1' }],
@@ -103,6 +105,7 @@ describe('configuration', () => {
     ['namespaces', 'NAMESPACES', 'a'.repeat(64), 'must be namespace names separated by commas'],
     ['trusted-namespaces', 'TRUSTED_NAMESPACES', 'a b', 'must be namespace names separated by commas'],
     ['probe', 'PROBE', 'ask', 'must be direct or proxy'],
+    ['external-probe', 'EXTERNAL_PROBE', 'no', 'must be true or false'],
     ['leader-elect', 'LEADER_ELECT', 'yes', 'must be true or false'],
     ['leader-elect-resource-name', 'LEADER_ELECT_RESOURCE_NAME', 'A_b', 'must be the name of a Lease'],
     [
@@ -145,7 +148,7 @@ describe('configuration', () => {
   ])('%s is refused with the list of all flags', (_, args) => {
     expect(() => readConfig(args, {})).toThrow(ConfigError);
     expect(() => readConfig(args, {})).toThrow(
-      /\(flags: --kubeconfig, --namespaces, --trusted-namespaces, --sidecar-image, --probe, --leader-elect, --leader-elect-resource-name, --leader-elect-resource-namespace, --health-address, --health-port, --log-level\)$/,
+      /\(flags: --kubeconfig, --namespaces, --trusted-namespaces, --sidecar-image, --probe, --external-probe, --leader-elect, --leader-elect-resource-name, --leader-elect-resource-namespace, --health-address, --health-port, --log-level\)$/,
     );
   });
 

@@ -69,6 +69,26 @@ describe('metrics', () => {
     expect(await metrics.registry.metrics()).not.toContain('next_rotation_timestamp_seconds{');
   });
 
+  test('tell of no condition that an issuer no longer has', async () => {
+    const metrics = createMetrics(() => 0);
+    const tls = { type: 'TLSReady', reason: 'SecretMissing', message: 'm' } as const;
+    metrics.observeIssuer(key, statusOf(issuerOf(), keyringOf(), [judgement, tls], t0));
+    expect(await metrics.registry.metrics()).toContain('name="demo",type="TLSReady"} 0');
+    metrics.observeIssuer(key, statusOf(issuerOf(), keyringOf(), [judgement], t0));
+    const text = await metrics.registry.metrics();
+    expect(text).not.toContain('TLSReady');
+    expect(text).toContain('name="demo",type="Published"} 0');
+  });
+
+  test('tell when a certificate expires, for as long as there is one', async () => {
+    const metrics = createMetrics(() => 0);
+    metrics.observeCertificate(key, t0);
+    const series = 'macp_auth_issuer_certificate_not_after_timestamp_seconds{namespace="team",name="demo"}';
+    expect(await metrics.registry.metrics()).toContain(`${series} ${t0 / 1000}`);
+    metrics.observeCertificate(key, undefined);
+    expect(await metrics.registry.metrics()).not.toContain(series);
+  });
+
   test('forget an issuer that is gone, and no other', async () => {
     const metrics = createMetrics(() => 0);
     for (const name of ['demo', 'other']) {

@@ -34,6 +34,8 @@ describe('an operator for some namespaces', () => {
       ...{ client: api.client(), world, watchedNamespaces, trustedNamespaces: ['team'], log },
       ...{ sidecarImage: 'sidecar', answers: new Map(), clean: new Set(), untold: new Set() },
       askPod: async ({ metadata }) => ({ pod: metadata.name, problem: 'it is not asked' }),
+      askCertificate: async ({ metadata }) => ({ pod: metadata.name, problem: 'it is not asked' }),
+      externalURLs: undefined,
       limit: createLimiter(2),
       now: () => t0,
       metrics: createMetrics(() => 0),

@@ -131,12 +131,13 @@ function live(
   numRuns: number,
   drift = 1,
   start: fc.Arbitrary<Partial<KeyPolicy> & { intervalMs?: number; graceMs?: number }> = usualStart,
+  isExternal = false,
 ): void {
   const steps = fc.array(fc.oneof(...parts), { maxLength: 45, size: 'max' });
   fc.assert(
     fc.property(start, steps, (policy, happenings) => {
       const graceMs = Math.min(policy.graceMs ?? day, 16 * (policy.intervalMs ?? day));
-      const simulation = new Simulation({ ...policy, graceMs }, drift);
+      const simulation = new Simulation({ ...policy, graceMs }, drift, isExternal);
       // More intervals than grace can have say nothing new, and the shortest make a day as long as years.
       const longest = 50 * (policy.intervalMs ?? day);
       for (const step of happenings)
@@ -174,6 +175,10 @@ describe('no verifier refuses a live token of a key that was never revoked', () 
 
   test('through times when clocks differ by more than they may, and nothing is committed or withdrawn', () => {
     live([...ordinary, rarely(clocks), rarely(revocation)], 15);
+  });
+
+  test('that fetches from an external URL, behind a cache that stops to follow at times', () => {
+    live([...ordinary, rarely(failover), rarely(revocation)], 25, 1, usualStart, true);
   });
 
   test('whatever times the spec allows', () => {

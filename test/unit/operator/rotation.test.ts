@@ -210,6 +210,30 @@ describe('a rotation that is due waits', () => {
       'a ready server pod does not serve the next key yet',
     ],
     [
+      'for an external URL that lacks the next key',
+      serving(keyring, { external: all.slice(0, 1) }),
+      'WaitingForExternalURL',
+      'the set at spec.server.externalURL lacks the next key',
+    ],
+    [
+      'for the pods first, where an external URL lacks it as well',
+      serving(keyring, { answers: [all, all.slice(0, 1)], external: all.slice(0, 1) }),
+      'WaitingForServers',
+      'a ready server pod does not serve the next key yet',
+    ],
+    [
+      'for pods, whatever an external URL serves',
+      { ...noServers, external: all },
+      'WaitingForServers',
+      'no ready server pod was seen to serve',
+    ],
+    [
+      "while an external URL serves a stranger's keys",
+      serving(keyring, { external: [...all, 'strange'] }),
+      'UnknownKeyServed',
+      'spec.server.externalURL serves keys that the keyring never had (strange)',
+    ],
+    [
       "while a stranger's keys are served",
       serving(keyring, { answers: [all, [...all, 'strange', 'stranger']] }),
       'UnknownKeyServed',
@@ -231,6 +255,24 @@ describe('a rotation that is due waits', () => {
 
   test('not for clocks that differ by clockSkew', () => {
     const { rotation } = at(due, keyring, {}, serving(keyring, { clockDifferenceMs: minute }));
+    expect(rotation.reason).toBe('SwitchCommitted');
+  });
+
+  test('not for an external URL that serves all, and whose clock is not looked at', () => {
+    expect(at(due, keyring, {}, serving(keyring, { external: all })).rotation.reason).toBe('SwitchCommitted');
+  });
+
+  test('until the external URL too has served the next key for as long as a verifier keeps what it has', () => {
+    const lacking = at(due, keyring, {}, serving(keyring, { external: all.slice(0, 1) })).keyring;
+    expect(lacking.keys.map(({ servedSince }) => servedSince)).toEqual([
+      keyring.keys[0]?.servedSince,
+      undefined,
+      undefined,
+    ]);
+    const seen = at(due + minute, lacking, {}, serving(lacking, { external: kids(lacking) }));
+    expect(seen.rotation.reason).toBe('WaitingForVerifiers');
+    const later = due + minute + ripening;
+    const { rotation } = at(later, seen.keyring, {}, serving(lacking, { external: kids(lacking) }));
     expect(rotation.reason).toBe('SwitchCommitted');
   });
 

@@ -3,10 +3,12 @@ import {
   abbreviated,
   isMissingSomewhere,
   isServedByAll,
+  isServedByPods,
   isServedSomewhere,
   observeServers,
   type ServedKey,
   servedKeyIDs,
+  servedSets,
   strangers,
 } from '../../../operator/plan/servers.ts';
 import { thumbprint } from '../../../operator/plan/thumbprint.ts';
@@ -90,6 +92,38 @@ describe('what servers are seen to serve', () => {
     expect(isServedByAll(seen, kid)).toBe(byAll);
     expect(isMissingSomewhere(seen, kid)).toBe(missing);
     expect(isServedSomewhere(seen, kid)).toBe(somewhere);
+  });
+
+  test.each([
+    ['by both', first.kid, true, false, true],
+    ['by the pods alone', second.kid, false, true, true],
+    ['by the external URL alone', third.kid, false, true, true],
+    ['by neither', 'nowhere', false, true, false],
+  ])('counts at an external URL as in a pod: %s', (_, kid, byAll, missing, somewhere) => {
+    const seen = observeServers([answer(0, first, second)], keyring, { keys: [first, third] });
+    expect(isServedByAll(seen, kid)).toBe(byAll);
+    expect(isMissingSomewhere(seen, kid)).toBe(missing);
+    expect(isServedSomewhere(seen, kid)).toBe(somewhere);
+    expect(isServedByPods(seen, kid)).toBe([first.kid, second.kid].includes(kid));
+    expect(servedSets(seen).flat()).toEqual([first, second, first, third].map((key) => key.kid));
+  });
+
+  test('is by an external URL alone as good as not seen', () => {
+    expect(isServedByAll(observeServers([], keyring, { keys: [first] }), first.kid)).toBe(false);
+  });
+
+  test('is the same where an external URL gives no set', () => {
+    const problem = { problem: 'it answered 404' };
+    expect(observeServers([answer(0, first)], keyring, problem)).toEqual(
+      observeServers([answer(0, first)], keyring),
+    );
+  });
+
+  test('has another name at an external URL too, where its members are others', () => {
+    const served = { ...first, x: other.x };
+    expect(observeServers([], keyring, { keys: [served] }).external).toEqual([
+      `${first.kid} with other members`,
+    ]);
   });
 
   test('is neither served nor missing where nobody answered', () => {

@@ -117,6 +117,8 @@ export class Simulation {
   revocations = 0;
 
   private readonly clocksHold: boolean;
+  /** A cache before the servers, which takes what is served as late as a pod may. */
+  private readonly external: Server | undefined;
   /** Whether a server's clock differs from the operator's by more than it may. */
   private clocksDiffer = false;
   private operatorOffset = 0;
@@ -149,8 +151,11 @@ export class Simulation {
   private cacheTimes: { since: number; before: number };
   private consents = 0;
 
-  /** `drift`: by how much more than the policy says the clocks of sidecars differ. Beyond 1, tokens may be refused. */
-  constructor(policy: Partial<KeyPolicy> = {}, drift = 1) {
+  /**
+   * `drift`: by how much more than the policy says the clocks of sidecars differ. Beyond 1, tokens may be refused.
+   * `isExternal`: one of the servers is an external URL, which can always be reached.
+   */
+  constructor(policy: Partial<KeyPolicy> = {}, drift = 1, isExternal = false) {
     this.policy = policyOf(policy);
     this.clocksHold = drift <= 1;
     this.cacheTimes = { since: Number.NEGATIVE_INFINITY, before: this.cacheTime() };
@@ -175,6 +180,7 @@ export class Simulation {
       ready: false,
       silent: false,
     }));
+    this.external = isExternal ? this.servers.at(-1) : undefined;
     this.look();
     for (const server of this.servers) server.copy = this.served();
     for (const server of this.servers) server.ready = true;
@@ -384,6 +390,7 @@ export class Simulation {
   }
 
   private changeServer(what: Step['do'], server: Server): void {
+    if (server === this.external && (what === 'silence' || what === 'serverDown')) return;
     if (what === 'freezeServer') server.frozen = true;
     if (what === 'silence') server.silent = true;
     if (what === 'speak') server.silent = false;
@@ -544,10 +551,12 @@ export class Simulation {
   }
 
   private observation(): ServerObservation {
-    const ready = this.servers.filter((server) => server.ready);
+    const ready = this.servers.filter((server) => server.ready && server !== this.external);
+    const external = this.external?.ready ? (this.external.copy?.kids ?? []) : undefined;
     const answers = ready.filter((server) => !server.silent).map(({ copy }) => copy?.kids ?? []);
     const clockDifferenceMs = this.policy.clockSkewMs + (this.clocksDiffer ? 1 : 0);
-    return { answers, silent: ready.length - answers.length, clockDifferenceMs };
+    const silent = ready.length - answers.length;
+    return { answers, silent, clockDifferenceMs, ...(external && { external }) };
   }
 
   private traces(): Traces {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { followWorld } from '../../../operator/observe/world.ts';
 import { FakeApiServer, failure } from './api-server.ts';
-import { until } from './builders.ts';
+import { defaultSpec, issuerOf, until } from './builders.ts';
 
 describe('the world of an operator', () => {
   let api: FakeApiServer;
@@ -55,5 +55,37 @@ describe('the world of an operator', () => {
     await until(world.synced);
     expect(world.knowsIssuers('a')).toBe(true);
     expect(world.unseenSecrets()).toEqual([]);
+  });
+
+  test("of certificates' Secrets asks for metadata alone, and tells which issuers are to be looked at", async () => {
+    const changed: string[] = [];
+    const api1 = '/apis/auth.multiagentcoordinationprotocol.io/v1alpha1/namespaces/team/macpauthissuers';
+    const server = { ...defaultSpec.server, tls: { secretName: 'web-tls' } };
+    api.put(`${api1}/demo`, issuerOf({ server }));
+    const world = followWorld({
+      client: api.client(),
+      namespaces: undefined,
+      onChange: ({ name }) => changed.push(name),
+      log: pino({ level: 'silent' }),
+      signal: api.following.signal,
+    });
+    const isOfCertificates = ({ query }: { query: URLSearchParams }) =>
+      query.get('fieldSelector') === 'type=kubernetes.io/tls';
+    await until(() => world.synced() && api.watches.some(isOfCertificates));
+    const accepted = api.seen.filter(isOfCertificates).map(({ headers }) => headers.accept);
+    expect(accepted).toEqual([
+      'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1',
+      'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1',
+    ]);
+    const tell = (name: string, namespace = 'team') =>
+      api.watches
+        .find(isOfCertificates)
+        ?.send('MODIFIED', { metadata: { name, namespace, uid: name, resourceVersion: '200' } });
+    changed.length = 0;
+    tell('another-tls');
+    tell('web-tls', 'elsewhere');
+    tell('web-tls');
+    await until(() => changed.length > 0);
+    expect(changed).toEqual(['demo']);
   });
 });
