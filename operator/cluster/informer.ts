@@ -210,7 +210,7 @@ function explain(error: unknown, resource: Resource): string | undefined {
   if (code === 404)
     return `the API server does not know ${resource.plural}: apply the CRD (kubectl apply -f crds/)`;
   if (code === 403)
-    return `the operator may not list and watch ${resource.plural}: grant it (operator/rbac.yaml)`;
+    return `the operator may not list and watch ${resource.plural}: grant it (as the chart does)`;
   return undefined;
 }
 

@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { renderPermissions } from '../support/permissions.ts';
 import { type Bench, eventually, openBench } from './support.ts';
 
-const rbac = await readFile(join(import.meta.dirname, '../../operator/rbac.yaml'), 'utf8');
+const rbac = await renderPermissions();
 
 const withGrant = (grant: object) => ({ agents: { grants: [grant] } });
 const grantCases: [string, object, RegExp][] = [

@@ -2,7 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
 import { startKubelet } from '../kubelet/kubelet.ts';
+import { release } from '../support/helm.ts';
 import { sidecarCommand, sidecarImage } from '../support/operator.ts';
+import { renderPrerequisites } from '../support/permissions.ts';
 import type { Log } from '../support/process.ts';
 import { which } from '../support/process.ts';
 import { type Kubectl, kubectlFor } from './kubectl.ts';
@@ -25,11 +27,20 @@ export interface Cluster {
   stop(): Promise<void>;
 }
 
-const root = join(import.meta.dirname, '../..');
+const namespace = JSON.stringify({
+  apiVersion: 'v1',
+  kind: 'Namespace',
+  metadata: { name: release.namespace },
+});
 
-/** Applies what an administrator applies before any issuer: the CRD, and the operator's permissions. */
+/** Applies what the chart has for an operator that runs elsewhere: the CRD, and the operator's permissions. */
 export async function applyPrerequisites(kubectl: Kubectl): Promise<void> {
-  await kubectl.run(['apply', '-f', join(root, 'crds'), '-f', join(root, 'operator/rbac.yaml')]);
+  const objects = await renderPrerequisites([
+    'crd.yaml',
+    'operator/serviceaccount.yaml',
+    'operator/rbac.yaml',
+  ]);
+  await kubectl.run(['apply', '-f', '-'], `${namespace}\n${objects}`);
   const crd = 'crd/macpauthissuers.auth.multiagentcoordinationprotocol.io';
   await kubectl.run(['wait', '--for=condition=Established', crd, '--timeout=60s']);
 }

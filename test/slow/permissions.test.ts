@@ -1,7 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { parseAllDocuments } from 'yaml';
 import { createLimiter } from '../../operator/cluster/limiter.ts';
 import { resources } from '../../operator/cluster/resources.ts';
 import { type AuditEvent, followAuditLog } from '../controlplane/audit.ts';
@@ -9,14 +6,8 @@ import { leaseName } from '../integration/candidates.ts';
 import { operatorNamespace, startPolicyCluster } from '../integration/policy-cluster.ts';
 import { type Bench, eventually, openBench, operatorUser } from '../integration/support.ts';
 import { sidecarImage } from '../support/operator.ts';
+import { renderPermissions, rulesOf } from '../support/permissions.ts';
 import { leadLife } from './life.ts';
-
-interface Rule {
-  apiGroups: string[];
-  resources: string[];
-  resourceNames?: string[];
-  verbs: string[];
-}
 
 interface Permission {
   verb: string;
@@ -30,17 +21,17 @@ interface Permission {
 /** What lives at a time: an operator's start takes most of a second of a processor. */
 const livesAtATime = 3;
 
-/** The rules for all that the operator works on, and those for its Lease, in its own namespace. */
-const rules: Rule[] = parseAllDocuments(
-  await readFile(join(import.meta.dirname, '../../operator/rbac.yaml'), 'utf8'),
-)
-  .filter((document) => ['ClusterRole', 'Role'].includes(String(document.get('kind'))))
-  .flatMap((document) => (document.toJSON() as { rules: Rule[] }).rules);
+const permissionsOf = (permissions: string, role: string): Permission[] =>
+  rulesOf(permissions, role).flatMap(({ apiGroups, resources, resourceNames: names, verbs }) =>
+    apiGroups.flatMap((group) =>
+      resources.flatMap((resource) => verbs.map((verb) => ({ verb, group, resource, names }))),
+    ),
+  );
 
-const granted: Permission[] = rules.flatMap(({ apiGroups, resources, resourceNames: names, verbs }) =>
-  apiGroups.flatMap((group) =>
-    resources.flatMap((resource) => verbs.map((verb) => ({ verb, group, resource, names }))),
-  ),
+/** For all that the operator works on, and for its Lease, in its own namespace. */
+const permissions = await renderPermissions();
+const granted = ['macp-auth-operator', 'macp-auth-operator-lead'].flatMap((role) =>
+  permissionsOf(permissions, role),
 );
 
 const sentence = ({ verb, group, resource }: Omit<Permission, 'names'>) => `${verb} ${group}/${resource}`;
@@ -66,6 +57,12 @@ beforeAll(async () => {
   bench = await openBench('permissions');
 }, 120_000);
 afterAll(() => bench?.close(), 60_000);
+
+test('an operator for some namespaces has those that it needs there', async () => {
+  const some = permissionsOf(await renderPermissions(['one', 'two']), 'macp-auth-operator');
+  const all = permissionsOf(permissions, 'macp-auth-operator');
+  expect(some).toEqual(all.filter((permission) => !isForAll(permission)));
+});
 
 describe('the shipped permissions are exactly those that are used, and nothing is refused,', () => {
   // Every verb is seen with an answer that is no refusal, in the life of an issuer from its creation to its deletion.

@@ -16,7 +16,8 @@ const toolchain: Toolchain = {
   purpose: { builds: 'Helm', instead: 'set MACP_HELM to a helm of version 4' },
 };
 
-const chart = join(import.meta.dirname, '../../charts/macp-auth-operator');
+/** The folder of the chart. */
+export const chart = join(import.meta.dirname, '../../charts/macp-auth-operator');
 
 /** Path of helm: MACP_HELM where that is set, else the cache's, else built with Go (about two minutes, once). */
 async function ensureHelm(log: Log): Promise<string> {
@@ -26,25 +27,46 @@ async function ensureHelm(log: Log): Promise<string> {
   return given;
 }
 
+/** Where the chart is installed, here and in what tests expect of it. */
+export const release = { name: 'macp-auth-operator', namespace: 'macp-auth-system' };
+
+/** Runs helm, with nothing of the user's own configuration; resolves with what it printed, rejects with its own words. */
+export async function helm(options: {
+  log: Log;
+  args: string[];
+  /** Values, for `--values -` among the arguments. */
+  values?: object;
+  /** Further variables of its environment. */
+  env?: Record<string, string>;
+}): Promise<string> {
+  const program = await ensureHelm(options.log);
+  const running = run(program, options.args, {
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
+    maxBuffer: 2 ** 24,
+  });
+  // One that ended before it has read all says itself what was wrong.
+  running.child.stdin?.on('error', () => {});
+  running.child.stdin?.end(JSON.stringify(options.values ?? {}));
+  const { stdout } = await running.catch((error: { stderr?: string; message: string }) => {
+    throw new Error(error.stderr?.trim() || error.message);
+  });
+  return stdout;
+}
+
 /** What `helm template` makes of our chart, as YAML; rejects with helm's own words. */
 export async function renderChart(options: {
   log: Log;
   values: object;
   /** As if that cluster were installed to; else the one that helm was built for. */
   kubeVersion?: string;
+  /** These templates only, by patterns such as `policies/*`. */
+  only?: string[];
+  /** Further flags. */
+  flags?: string[];
 }): Promise<string> {
-  const helm = await ensureHelm(options.log);
-  const args = ['template', 'macp-auth-operator', chart, '--namespace', 'macp-auth-system'];
-  if (options.kubeVersion) args.push('--kube-version', options.kubeVersion);
-  args.push('--values', '-');
-  // Nothing of the user's own configuration.
-  const running = run(helm, args, {
-    env: { PATH: process.env.PATH, HOME: '/nonexistent' },
-    maxBuffer: 2 ** 24,
-  });
-  running.child.stdin?.end(JSON.stringify(options.values));
-  const { stdout } = await running.catch((error: { stderr?: string; message: string }) => {
-    throw new Error(error.stderr?.trim() || error.message);
-  });
-  return stdout;
+  const { log, values, kubeVersion, only = [], flags = [] } = options;
+  const args = ['template', release.name, chart, '--namespace', release.namespace, '--values', '-', ...flags];
+  if (kubeVersion) args.push('--kube-version', kubeVersion);
+  for (const pattern of only) args.push('--show-only', `templates/${pattern}`);
+  return helm({ log, args, values });
 }

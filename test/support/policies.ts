@@ -24,8 +24,17 @@ const operator = 'system:serviceaccount:macp-auth-system:macp-auth-operator';
  */
 export async function installPolicies(options: PolicyOptions): Promise<void> {
   const { log, kubectl, sidecarImage, kubeVersion } = options;
-  const values = { ...options.values, sidecar: { ...options.values?.sidecar, image: sidecarImage } };
-  const policies = await renderChart({ log, values, ...(kubeVersion && { kubeVersion }) });
+  const values = {
+    ...options.values,
+    operator: { image: 'not-run-here' },
+    sidecar: { ...options.values?.sidecar, image: sidecarImage },
+  };
+  const policies = await renderChart({
+    log,
+    values,
+    only: ['policies/*'],
+    ...(kubeVersion && { kubeVersion }),
+  });
   await kubectl.run(['apply', '-f', '-'], policies);
 
   const deadline = Date.now() + patienceMs;

@@ -36,7 +36,7 @@ macp-auth-no-token
 {{- end }}
 
 {{- define "macp.sidecarImage" -}}
-{{ required "sidecar.image must be set to the image of the sidecar" .Values.sidecar.image }}
+{{ required "sidecar.image must be set to the image of the sidecar, as registry/name:tag or registry/name@sha256:…" .Values.sidecar.image }}
 {{- end }}
 
 {{/* CEL: the images that a new pod's sidecar may have. A template with a sidecar of its own names that of an earlier release. */}}
@@ -45,15 +45,7 @@ macp-auth-no-token
 {{- end }}
 
 {{- define "macp.operatorUser" -}}
-system:serviceaccount:{{ .Values.operator.namespace | default .Release.Namespace }}:{{ .Values.operator.serviceAccount.name }}
-{{- end }}
-
-{{- define "macp.labels" -}}
-app.kubernetes.io/name: macp-auth-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: macp-auth
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.operator.serviceAccount.name }}
 {{- end }}
 
 {{/* What the sidecar learns of its pod: variables by name, with the fields that they come from. */}}
@@ -162,8 +154,7 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
   name: {{ .name }}
-  labels:
-    {{- include "macp.labels" .root | nindent 4 }}
+  {{- include "macp.plainMetadata" .root | nindent 2 }}
 spec:
   failurePolicy: Fail
   matchConstraints:
@@ -182,8 +173,7 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
   name: {{ .name }}
-  labels:
-    {{- include "macp.labels" .root | nindent 4 }}
+  {{- include "macp.plainMetadata" .root | nindent 2 }}
 spec:
   policyName: {{ .name }}
   validationActions: [Deny]

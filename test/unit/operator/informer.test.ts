@@ -233,7 +233,7 @@ describe('an informer', () => {
   });
 
   test.each([
-    [403, 'the operator may not list and watch configmaps: grant it (operator/rbac.yaml)'],
+    [403, 'the operator may not list and watch configmaps: grant it (as the chart does)'],
     [404, 'the API server does not know configmaps: apply the CRD (kubectl apply -f crds/)'],
     [500, undefined],
   ])('says how to mend it when listing is answered with %i, until it is mended', async (code, problem) => {
