@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parse, parseAllDocuments, stringify } from 'yaml';
+import { serverPorts } from '../../operator/build/server.ts';
 import { chart, helm, release, renderChart } from '../support/helm.ts';
 import { promtool } from '../support/promtool.ts';
 import { type Bench, openBench } from './support.ts';
@@ -51,6 +52,8 @@ const everything = (namespaces: string[]) => ({
     replicas: 3,
     namespaces,
     trustedNamespaces: namespaces,
+    externalProbe: false,
+    externalCAConfigMap: 'authorities',
     logLevel: 'debug',
     resources: { requests: { cpu: '1', memory: '1Gi' }, limits: { cpu: 2, memory: '1Gi' } },
     priorityClassName: 'system-cluster-critical',
@@ -145,11 +148,28 @@ test.each([
   [{ ...images, operators: {} }, "additional properties 'operators' not allowed"],
   [{ ...images, operator: { replica: 1 } }, "at '/operator': additional properties 'replica' not allowed"],
   [{ ...images, operator: { namespaces: 'a' } }, "at '/operator/namespaces': got string, want"],
+  [
+    { ...images, operator: { ...images.operator, externalProbe: 'false' } },
+    "at '/operator/externalProbe': got string, want boolean",
+  ],
   [{ ...images, operator: { logLevel: 'loud' } }, "at '/operator/logLevel': value must be one of 'trace'"],
   [{ ...images, monitoring: { alerts: { runbookURL: 'x' } } }, "at '/monitoring/alerts/runbookURL'"],
   [{ ...images, commonLabels: { a: 'b c' } }, "at '/commonLabels/a'"],
 ])('it refuses %j', async (values, words) => {
   await expect(renderChart({ log, values })).rejects.toThrow(words);
+});
+
+test('where egress is restricted, the operator reaches all that the JWKS servers listen on', async () => {
+  const { networkPolicy } = everything([]);
+  const objects = objectsOf(await renderChart({ log, values: { ...images, networkPolicy } }));
+  const { spec } = objects.find(({ kind }) => kind === 'NetworkPolicy') as Thing;
+  const { egress } = spec as {
+    egress: { to?: { podSelector?: { matchLabels: Record<string, string> } }[]; ports: { port: number }[] }[];
+  };
+  const rule = egress.find(({ to }) =>
+    to?.some(({ podSelector }) => podSelector?.matchLabels['app.kubernetes.io/component'] === 'jwks-server'),
+  );
+  expect(rule?.ports.map(({ port }) => port).sort()).toEqual(Object.values(serverPorts).sort());
 });
 
 describe('monitoring', () => {

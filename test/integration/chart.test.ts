@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +14,7 @@ import { resources } from '../../operator/cluster/resources.ts';
 import { type ControlPlane, kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
 import { type Kubelet, startKubelet } from '../kubelet/kubelet.ts';
 import { type Kubectl, kubectlFor } from '../local/kubectl.ts';
+import { makeAuthority } from '../support/certificates.ts';
 import { chart, helm, release } from '../support/helm.ts';
 import { sidecarCommand, sidecarImage } from '../support/operator.ts';
 import { eventually } from './support.ts';
@@ -41,6 +45,7 @@ let kubelet: Kubelet;
 let kubectl: Kubectl;
 let client: ApiClient;
 let dir: string;
+let outside: Server | undefined;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'macp-chart-'));
@@ -69,6 +74,8 @@ beforeAll(async () => {
   await kubectl.run(['create', '-f', '-'], JSON.stringify(namespace));
 }, 120_000);
 afterAll(async () => {
+  outside?.closeAllConnections();
+  outside?.close();
   await kubelet?.stop();
   await controlPlane?.stop();
   await rm(dir, { recursive: true, force: true });
@@ -226,6 +233,41 @@ test('other values change what they are about alone, and a rollback takes them b
   expect(await drift()).toBe('');
   await ready();
 }, 240_000);
+
+test('the operator trusts the authorities of a ConfigMap for external URLs, and asks none when told so', async () => {
+  const authority = makeAuthority();
+  const { certificate, key: privateKey } = authority.issue({ hosts: ['127.0.0.1'] });
+  outside = createServer({ cert: certificate, key: privateKey }, async (_, response) => {
+    const { data } = await client.get(resources.configMaps, 'default', 'macp-auth-team');
+    response.end((data as Record<string, string>)['jwks.json']);
+  }).listen(0, '127.0.0.1');
+  await once(outside, 'listening');
+  const externalURL = `https://127.0.0.1:${(outside.address() as AddressInfo).port}/jwks.json`;
+  const until = (reason: string | undefined) =>
+    eventually(`PublishedExternally with ${reason}`, async () => {
+      const issuer = await client.get(resources.issuers, 'default', 'team');
+      const { conditions = [] } = (issuer.status ?? {}) as {
+        conditions?: { type: string; reason: string }[];
+      };
+      const found = conditions.find(({ type }) => type === 'PublishedExternally');
+      return found?.reason === reason;
+    });
+  await client.mergePatch(resources.issuers, 'default', 'team', { spec: { server: { externalURL } } });
+  await until('ExternalURLUnreachable');
+  await writeFile(join(dir, 'ca.crt'), authority.certificate);
+  await kubectl.run([
+    ...['create', 'configmap', 'authorities', '-n', release.namespace],
+    `--from-file=${join(dir, 'ca.crt')}`,
+  ]);
+  await upgrade(values({ operator: { externalCAConfigMap: 'authorities' } }));
+  await until('ExternalSetCurrent');
+  await upgrade(values({ operator: { externalProbe: false } }));
+  await until(undefined);
+  await client.mergePatch(resources.issuers, 'default', 'team', { spec: { server: { externalURL: null } } });
+  await upgrade(values());
+  expect(await operatorArgs()).not.toContain('--external-probe=false');
+  await ready();
+}, 300_000);
 
 test('permissions for some namespaces take the place of those for all, and the other way round', async () => {
   const has = (kind: string, name: string, namespace = release.namespace) =>
