@@ -231,7 +231,7 @@ describe('monitoring', () => {
     const { groups } = rulesOf(await rendered({ ...images, monitoring: { alerts } }));
     const rules = groups.flatMap(({ rules: some }) => some);
     expect(rules.map(({ alert }) => alert)).not.toContain('MacpAuthClocksDiffer');
-    expect(rules).toHaveLength(11);
+    expect(rules).toHaveLength(15);
     for (const { annotations } of rules) expect(annotations.runbook_url).toMatch(`${runbookURL}#`);
     const sidecars = groups.at(-1)?.rules[0];
     // What Prometheus fills in is not filled in by helm.

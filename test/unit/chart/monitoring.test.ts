@@ -31,10 +31,9 @@ const expressions: [string, string][] = [
 
 /** What both programs export, with the series that a histogram has. */
 async function exported(): Promise<Set<string>> {
-  const texts = [
-    await createOperatorMetrics(() => 0).registry.metrics(),
-    await createSidecarMetrics().text(),
-  ];
+  const sidecar = createSidecarMetrics();
+  sidecar.ofTLS();
+  const texts = [await createOperatorMetrics(() => 0).registry.metrics(), await sidecar.text()];
   const names = texts.flatMap((text) => [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)]);
   return new Set(
     names.flatMap(([, name = '', type]) =>
