@@ -17,6 +17,7 @@ export interface AuditEvent {
     apiGroup?: string;
   };
   responseStatus?: { code?: number; reason?: string; message?: string };
+  annotations?: Record<string, string>;
   requestReceivedTimestamp: string;
   stageTimestamp: string;
 }
