@@ -89,15 +89,29 @@ export async function makeImages(folder: string, log: Log): Promise<void> {
   await requireImageTools(log);
   const base = await ensureBases(log);
   const store = await ownedTempDir('macp-images');
+  // A build that is killed leaves neither a process nor a mount: a mount would hold the store, and fail every later build.
+  const alone = [
+    'unshare',
+    '--mount',
+    '--propagation',
+    'private',
+    '--pid',
+    '--fork',
+    '--kill-child',
+    '--mount-proc',
+  ];
   const buildah = (label: string, ...args: string[]) =>
-    runWithProgress(['buildah', '--root', join(store, 'root'), '--runroot', join(store, 'run'), ...args], {
-      label,
-      unit: 'lines',
-      log,
-      cwd: root,
-      // Works anywhere, also inside a container.
-      env: { ...process.env, STORAGE_DRIVER: 'vfs', BUILDAH_ISOLATION: 'chroot', TMPDIR: store },
-    });
+    runWithProgress(
+      [...alone, 'buildah', '--root', join(store, 'root'), '--runroot', join(store, 'run'), ...args],
+      {
+        label,
+        unit: 'lines',
+        log,
+        cwd: root,
+        // Works anywhere, also inside a container.
+        env: { ...process.env, STORAGE_DRIVER: 'vfs', BUILDAH_ISOLATION: 'chroot', TMPDIR: store },
+      },
+    );
   // No file and no image has a time of its own. In Docker's format buildah writes the build's random name into the image;
   // OCI's has no health checks, which nothing asks for that runs these.
   const build = ['build', '--format', 'oci', '--timestamp', '0', '--identity-label=false'];
