@@ -29,6 +29,13 @@ export default {
     tier('integration', cluster),
     tier('verify', cluster),
     tier('slow', cluster),
-    tier('e2e', { globalSetup: '<rootDir>/test/node/globalSetup.ts' }),
+    tier('e2e', {
+      globalSetup: '<rootDir>/test/e2e/cluster/globalSetup.ts',
+      globalTeardown: '<rootDir>/test/e2e/cluster/globalTeardown.ts',
+      // On a cluster that was given: what harms nothing, and reads nothing that only an owner can.
+      ...(process.env.MACP_E2E_KUBECONFIG && {
+        testMatch: ['<rootDir>/test/e2e/{install,agent,runtime,rotation,namespace}.test.ts'],
+      }),
+    }),
   ],
 };

@@ -1,0 +1,22 @@
+/** What tests need to know of the cluster that they share. */
+export interface ClusterInfo {
+  kubeconfigPath: string;
+  kubectlPath: string;
+  images: Record<'sidecar' | 'operator' | 'runtime' | 'python', string>;
+  /** Of a node that the tests started; a cluster that was given is nobody's to harm. */
+  node?: {
+    auditLogPath: string;
+    /** Goes before a command line to run it inside. */
+    enter: readonly string[];
+  };
+}
+
+/** What a test may do to the node by its owner: the arguments of each call. */
+export interface Harm {
+  stopAPIServer: [];
+  startAPIServer: [];
+  nft: [args: string[], input?: string];
+}
+
+/** Names the socket on which the owner of the cluster answers. */
+export const socketVariable = 'MACP_E2E_SOCKET';

@@ -1,0 +1,50 @@
+import type { Kubectl } from '../../local/kubectl.ts';
+import { chart, helm, release } from '../../support/helm.ts';
+import type { Log } from '../../support/process.ts';
+import type { ClusterInfo } from './info.ts';
+
+/** Where to install, and what. */
+export interface Target extends Pick<ClusterInfo, 'kubeconfigPath' | 'images'> {
+  kubectl: Kubectl;
+  log: Log;
+}
+
+/** Runs helm on the release of the tests; resolves with what it printed. */
+export function runHelm(target: Target, args: string[], values: object = {}): Promise<string> {
+  const { log, kubeconfigPath } = target;
+  const where = ['--namespace', release.namespace, '--kubeconfig', kubeconfigPath];
+  return helm({ log, args: [...args, ...where], values });
+}
+
+/**
+ * Installs the chart as its README says, in a namespace with the restricted Pod Security standard, or brings what is there
+ * back to that; returns when the operator's pods are Ready.
+ */
+export async function install(target: Target): Promise<void> {
+  const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+  const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: release.namespace, labels } };
+  await target.kubectl.run(['apply', '-f', '-'], JSON.stringify(namespace));
+  const { operator, sidecar } = target.images;
+  await runHelm(
+    target,
+    ['upgrade', '--install', release.name, chart, '--values', '-', '--wait', '--timeout', '180s'],
+    { operator: { image: operator }, sidecar: { image: sidecar } },
+  );
+}
+
+/** Whether the release is there, whoever installed it. */
+export const isInstalled = async (target: Target): Promise<boolean> =>
+  (await runHelm(target, ['list', '--short', '--filter', `^${release.name}$`])).trim() !== '';
+
+/** Takes away what {@link install} brought, the CRD too. */
+export async function uninstall(target: Target): Promise<void> {
+  await runHelm(target, ['uninstall', release.name, '--wait', '--timeout', '120s']);
+  const { kubectl } = target;
+  await kubectl.run(['delete', 'namespace', release.namespace, '--timeout=120s']);
+  await kubectl.run([
+    'delete',
+    'crd',
+    'macpauthissuers.auth.multiagentcoordinationprotocol.io',
+    '--timeout=60s',
+  ]);
+}
