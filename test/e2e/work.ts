@@ -11,7 +11,7 @@ export interface Work {
   /** Everything so far. */
   verdicts(): Promise<Verdict[]>;
   /** Waits until each agent has minted with this key and the runtime has judged it; resolves with the first verdicts. */
-  sees(kid: string): Promise<Verdict[]>;
+  sees(kid: string, seconds?: number): Promise<Verdict[]>;
   /** Waits until each agent has had so many more verdicts. */
   goesOn(count?: number): Promise<void>;
   /**
@@ -57,13 +57,17 @@ export async function startWork(place: Place, issuer: string): Promise<Work> {
   const verdicts = async () => (await lines()).filter((line) => line.event === 'verdict') as Verdict[];
   return {
     verdicts,
-    sees: (kid) =>
-      eventually(`tokens of key ${kid} of each agent`, async () => {
-        const all = await verdicts();
-        const first = pods.map((pod) => all.find((verdict) => verdict.pod === pod && verdict.kid === kid));
-        if (first.every((verdict) => verdict !== undefined)) return first;
-        throw new Error(JSON.stringify(pods.map((pod) => all.findLast((verdict) => verdict.pod === pod))));
-      }),
+    sees: (kid, seconds = 60) =>
+      eventually(
+        `tokens of key ${kid} of each agent`,
+        async () => {
+          const all = await verdicts();
+          const first = pods.map((pod) => all.find((verdict) => verdict.pod === pod && verdict.kid === kid));
+          if (first.every((verdict) => verdict !== undefined)) return first;
+          throw new Error(JSON.stringify(pods.map((pod) => all.findLast((verdict) => verdict.pod === pod))));
+        },
+        seconds,
+      ),
     async goesOn(count = 20) {
       const counts = async () => {
         const all = await verdicts();
