@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ApiClient } from '../../../operator/cluster/client.ts';
 import { type Kubectl, kubectlFor } from '../../local/kubectl.ts';
-import { type ClusterInfo, type Harm, socketVariable } from './info.ts';
+import { type ClusterInfo, type NodeTask, socketVariable } from './info.ts';
 import { runHelm, type Target } from './install.ts';
 
 const log = (line: string) => process.stderr.write(`${line}\n`);
@@ -13,8 +13,8 @@ export interface Cluster extends ClusterInfo, Target {
   kubectl: Kubectl;
   client: ApiClient;
   helm(args: string[], values?: object): Promise<string>;
-  /** Has the node's owner do something to it. */
-  harm<Name extends keyof Harm>(name: Name, ...args: Harm[Name]): Promise<void>;
+  /** Has the owner of the tests' own node do something to it. */
+  onNode<Name extends keyof NodeTask>(name: Name, ...args: NodeTask[Name]): Promise<void>;
 }
 
 /** Connects to the shared cluster; the first to ask waits until it runs and the chart is installed. */
@@ -28,7 +28,7 @@ export async function openCluster(): Promise<Cluster> {
     ...target,
     client: new ApiClient(kubeConfig),
     helm: (args, values) => runHelm(target, args, values),
-    harm: (name, ...args) => ask(`/${name}`, args),
+    onNode: (name, ...args) => ask(`/${name}`, args),
   };
 }
 

@@ -6,15 +6,16 @@ export interface ClusterInfo {
   /** Of a node that the tests started; a cluster that was given is nobody's to harm. */
   node?: {
     auditLogPath: string;
-    /** Goes before a command line to run it inside. */
-    enter: readonly string[];
+    /** The files of the two images that are shipped. */
+    archives: Record<'sidecar' | 'operator', string>;
   };
 }
 
-/** What a test may do to the node by its owner: the arguments of each call. */
-export interface Harm {
+/** What the node's owner does to it for a test: the arguments of each call. */
+export interface NodeTask {
   stopAPIServer: [];
   startAPIServer: [];
+  importImage: [file: string];
   nft: [args: string[], input?: string];
 }
 

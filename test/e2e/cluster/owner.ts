@@ -8,7 +8,7 @@ import { kubectlFor } from '../../local/kubectl.ts';
 import { type ClusterNode, startNode } from '../../node/node.ts';
 import { buildTestImages } from '../images/all.ts';
 import { givenCluster } from './given.ts';
-import type { ClusterInfo, Harm } from './info.ts';
+import type { ClusterInfo, NodeTask } from './info.ts';
 import { install, isInstalled, uninstall } from './install.ts';
 
 const log = (line: string) => process.stderr.write(`${line}\n`);
@@ -41,17 +41,21 @@ async function startOwn(): Promise<ClusterInfo> {
       runtime: images.runtime.ref,
       python: images.python.ref,
     },
-    node: { auditLogPath: node.controlPlane.auditLogPath, enter: node.enter },
+    node: {
+      auditLogPath: node.controlPlane.auditLogPath,
+      archives: { sidecar: images.sidecar.archive, operator: images.operator.archive },
+    },
   };
 }
 
 const running = (): ClusterNode => {
-  if (!node) throw new Error('the tests have no node of their own to harm');
+  if (!node) throw new Error('the tests have no node of their own');
   return node;
 };
-const harms: { [name in keyof Harm]: (...args: Harm[name]) => Promise<unknown> } = {
+const tasks: { [name in keyof NodeTask]: (...args: NodeTask[name]) => Promise<unknown> } = {
   stopAPIServer: () => running().controlPlane.apiServer.stop(),
   startAPIServer: () => running().controlPlane.apiServer.start(),
+  importImage: (file) => running().importImage(file),
   nft: (args, input) => running().nft(args, input),
 };
 
@@ -60,8 +64,8 @@ async function answer(path: string, body: string): Promise<unknown> {
     opened ??= open();
     return opened;
   }
-  const harm = harms[path.slice(1) as keyof Harm] as (...args: unknown[]) => Promise<unknown>;
-  return harm(...JSON.parse(body));
+  const task = tasks[path.slice(1) as keyof NodeTask] as (...args: unknown[]) => Promise<unknown>;
+  return task(...JSON.parse(body));
 }
 
 const server = createServer(async (request, response) => {
