@@ -21,7 +21,10 @@ export interface Work {
   isUnrefused(what: string, revoked?: readonly string[]): Promise<void>;
 }
 
-/** How an issuer is set up whose keys change within a test. Files are given more time than kubelet takes at its worst here. */
+/**
+ * How an issuer is set up whose keys change within a test. Files mostly take less than a second; where they take longer than
+ * `propagation` says, as after an outage, nothing may be refused either.
+ */
 export const shortLife = {
   ttl: { default: '10s', max: '20s' },
   rotation: { interval: '10m', verifierCacheTTL: '1s', propagation: '10s', clockSkew: '1s', grace: '5m' },

@@ -58,6 +58,21 @@ export async function writeArchive(
   }
 }
 
+/** Writes the same image under another name. */
+export async function renameImage(archive: string, file: string, ref: string): Promise<void> {
+  const { stdout } = await run('tar', ['-xOf', archive, 'manifest.json']);
+  const [manifest] = JSON.parse(stdout);
+  const dir = await mkdtemp(join(dirname(file), 'rename-'));
+  try {
+    await tar('-C', dir, '-xf', archive);
+    await writeFile(join(dir, 'manifest.json'), JSON.stringify([{ ...manifest, RepoTags: [ref] }]));
+    const names = ['manifest.json', manifest.Config, ...manifest.Layers];
+    await tar('-C', dir, '-cf', file, ...names);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
+
 const tar = (...args: string[]) => run('tar', args);
 
 async function digest(file: string): Promise<string> {
