@@ -158,13 +158,16 @@ export class ApiClient {
   }
 
   /** Lists the objects of a namespace, or of all when it is undefined. */
-  list(
+  async list(
     resource: Resource,
     namespace: string | undefined,
     query: Record<string, string>,
     accept?: string,
   ): Promise<KubeList> {
-    return this.#call('GET', resourcePath(resource, namespace), { query, ...(accept && { accept }) });
+    const path = resourcePath(resource, namespace);
+    const list = await this.#call<KubeList>('GET', path, { query, ...(accept && { accept }) });
+    // Of metadata alone the API server answers null where there is nothing.
+    return { ...list, items: list.items ?? [] };
   }
 
   /** Creates an object; 409 when one of its name exists. */

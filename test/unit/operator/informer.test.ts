@@ -49,6 +49,19 @@ async function watchNumber(count: number): Promise<OpenWatch> {
 }
 
 describe('an informer', () => {
+  test('takes the null that a list of metadata has in place of no items for what it is', async () => {
+    api.intercept = ({ query }) =>
+      query.get('watch') === 'true'
+        ? undefined
+        : { code: 200, body: { metadata: { resourceVersion: '7' }, items: null } };
+    const { informer, lines, names } = start({ metadataOnly: true });
+    const watch = await watchNumber(1);
+    expect(watch.query.get('resourceVersion')).toBe('7');
+    expect(informer.synced()).toBe(true);
+    expect(names()).toEqual([]);
+    expect(lines).toEqual([]);
+  });
+
   test('lists, then watches from the version of the list', async () => {
     put('a');
     put('b');
