@@ -63,6 +63,8 @@ export function agentSpec(place: Place, task: Task | 'python', env: Record<strin
         image,
         command,
         env: variables(env),
+        // Without a limit kubelet reports one for the pod at first, and takes it back minutes later: a write in quiet times.
+        resources: { requests: { cpu: '10m', memory: '64Mi' }, limits: { memory: '256Mi' } },
         securityContext,
         volumeMounts: [{ name: 'program', mountPath: '/agent', readOnly: true }],
       },
