@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import setUpNode from '../../node/globalSetup.ts';
+import { ownedTempDir } from '../../support/tempdir.ts';
 import { buildTestImages } from '../images/all.ts';
 import { socketVariable } from './info.ts';
 
@@ -16,7 +16,7 @@ export default async function setUp(): Promise<void> {
     await setUpNode();
     await buildTestImages((line) => process.stderr.write(`${line}\n`));
   }
-  dir = await mkdtemp(join(tmpdir(), 'macp-e2e-'));
+  dir = await ownedTempDir('macp-e2e');
   const socket = join(dir, 'owner.sock');
   owner = spawn(process.execPath, [join(import.meta.dirname, 'owner.ts'), socket], {
     stdio: ['pipe', 'pipe', 'inherit'],
