@@ -84,13 +84,13 @@ export function staleness(keyring: Keyring, traces: Traces): string | undefined 
 /**
  * A keyring of an issuer that never had one, or has none left.
  *
- * Its revisions begin above the second of its making, and so above those of an earlier keyring under the same name: that
- * one too began at its second, and changes less than once a second. Programs that run with files of it take no lower
+ * Its revisions begin above the millisecond of its making, and so above those of an earlier keyring under the same name: that
+ * one too began at its millisecond, and no change of it takes less than one. Programs that run with files of it take no lower
  * revision, and nothing may be left that tells which they have. With a clock behind those changes they stay with the old
  * files until they are restarted; where something tells of them, the revision is above that whatever the clock says.
  */
 export const emptyKeyring = ({ policy, traces, now }: RecoveryInput): Keyring => ({
-  revision: Math.max(traces.revision, Math.floor(now / 1000)),
+  revision: Math.max(traces.revision, now),
   keys: [],
   removedKeyIDs: [],
   revoked: traces.revoked,

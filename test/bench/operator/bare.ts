@@ -26,7 +26,7 @@ async function newKeyring(): Promise<Keyring> {
   const common = { algorithm: 'ES256', createdAt: now } as const;
   const active = { ...first, ...common, activateAt: now, signUntil: now + 37 * day, maxTTLMs: 3_600_000 };
   return {
-    revision: Math.floor(now / 1000) + 1,
+    revision: now + 1,
     keys: [active as Keyring['keys'][number], ...spares.map((key) => ({ ...key, ...common }))],
     removedKeyIDs: [],
     revoked: [],

@@ -124,7 +124,7 @@ export function publishedOnly(overrides: Partial<KeyringKey> = {}): KeyringKey {
 }
 
 /** The first revision of a keyring that is made at an instant. */
-export const firstRevision = (now: number): number => Math.floor(now / second) + 1;
+export const firstRevision = (now: number): number => now + 1;
 
 /** A keyring as the planner writes it: an active key and two spares. */
 export const keyringOf = (overrides: Partial<Keyring> = {}): Keyring => ({
