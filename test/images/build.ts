@@ -53,7 +53,17 @@ const inputs = [
 
 /** Both images: from the cache, else built, which takes some minutes. Needs root, and a network for npm and Debian. */
 export async function buildImages({ log }: { log: Log }): Promise<Images> {
-  const folder = await cached('images', await inputHash(), makeImages, log);
+  const key = await inputHash();
+  const folder = await cached(
+    'images',
+    key,
+    async (dir) => {
+      await makeImages(dir, log);
+      if ((await inputHash()) === key) return;
+      throw new Error('the sources changed while the images were built from them: build them again');
+    },
+    log,
+  );
   const described = JSON.parse(await readFile(join(folder, 'images.json'), 'utf8'));
   for (const image of Object.values<Image>(described)) {
     image.archive = join(folder, image.archive);

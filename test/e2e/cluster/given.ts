@@ -14,6 +14,9 @@ const imageVariables = {
   python: 'MACP_E2E_PYTHON_IMAGE',
 };
 
+/** Whether the environment names a cluster. */
+export const isGiven = (): boolean => Boolean(process.env[kubeconfigVariable]);
+
 /** The cluster that the environment names, with images that its nodes can get; undefined when it names none. */
 export async function givenCluster(log: Log): Promise<ClusterInfo | undefined> {
   const given = process.env[kubeconfigVariable];

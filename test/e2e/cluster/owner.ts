@@ -7,7 +7,7 @@ import { ensureBinaries } from '../../controlplane/binaries.ts';
 import { kubectlFor } from '../../local/kubectl.ts';
 import { type ClusterNode, startNode } from '../../node/node.ts';
 import { buildTestImages } from '../images/all.ts';
-import { givenCluster } from './given.ts';
+import { givenCluster, isGiven } from './given.ts';
 import type { ClusterInfo, NodeTask } from './info.ts';
 import { install, isInstalled, uninstall } from './install.ts';
 
@@ -81,7 +81,8 @@ let stopping = false;
 const stop = async () => {
   if (stopping) return;
   stopping = true;
-  await opened?.catch(() => {});
+  // On a node of our own even what is being installed ends with that.
+  if (isGiven()) await opened?.catch(() => {});
   await leave().catch((error: Error) => log(error.message));
   await node?.stop();
   process.exit(0);
