@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -58,6 +59,40 @@ export async function ensureToolchain(toolchain: Toolchain, log: Log): Promise<s
     },
     log,
   );
+}
+
+/** One program that is built with Go, unless a variable names a ready one. */
+export interface GoProgram extends Pick<Toolchain, 'name' | 'source'> {
+  /** The required module whose version is the program's version. */
+  module: string;
+  /** The package that it is. */
+  package: string;
+  /** Its name for people. */
+  title: string;
+  /** The variable that names a ready one, and what that has to be. */
+  variable: string;
+  ready: string;
+}
+
+/**
+ * Path of a program: what its variable names, else the cache's, else built with Go, once.
+ *
+ * @throws {Error} when the variable names what is not there, or Go is missing.
+ */
+export async function ensureProgram(program: GoProgram, log: Log): Promise<string> {
+  const { name, source, module, title, variable, ready } = program;
+  const given = process.env[variable];
+  if (given) {
+    if (existsSync(given)) return given;
+    throw new Error(`${variable}=${given} is not there: set it to ${ready}`);
+  }
+  const toolchain: Toolchain = {
+    ...{ name, source, module },
+    packages: { [name]: program.package },
+    ldflags: () => '-s -w',
+    purpose: { builds: title, instead: `set ${variable} to ${ready}` },
+  };
+  return join(await ensureToolchain(toolchain, log), name);
 }
 
 async function requireGo(needed: string, { source, purpose }: Toolchain): Promise<string> {

@@ -1,31 +1,23 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { ensureToolchain, type Toolchain } from './go-toolchain.ts';
+import { ensureProgram, type GoProgram } from './go-toolchain.ts';
 import type { Log } from './process.ts';
 
 const run = promisify(execFile);
 
-const toolchain: Toolchain = {
+const program: GoProgram = {
   name: 'helm',
   source: join(import.meta.dirname, 'toolchain/helm'),
   module: 'helm.sh/helm/v4',
-  packages: { helm: 'helm.sh/helm/v4/cmd/helm' },
-  ldflags: () => '-s -w',
-  purpose: { builds: 'Helm', instead: 'set MACP_HELM to a helm of version 4' },
+  package: 'helm.sh/helm/v4/cmd/helm',
+  title: 'Helm',
+  variable: 'MACP_HELM',
+  ready: 'a helm of version 4',
 };
 
 /** The folder of the chart. */
 export const chart = join(import.meta.dirname, '../../charts/macp-auth-operator');
-
-/** Path of helm: MACP_HELM where that is set, else the cache's, else built with Go (about two minutes, once). */
-async function ensureHelm(log: Log): Promise<string> {
-  const given = process.env.MACP_HELM;
-  if (!given) return join(await ensureToolchain(toolchain, log), 'helm');
-  if (!existsSync(given)) throw new Error(`MACP_HELM=${given} is not there: set it to a helm of version 4`);
-  return given;
-}
 
 /** Where the chart is installed, here and in what tests expect of it. */
 export const release = { name: 'macp-auth-operator', namespace: 'macp-auth-system' };
@@ -39,8 +31,7 @@ export async function helm(options: {
   /** Further variables of its environment. */
   env?: Record<string, string>;
 }): Promise<string> {
-  const program = await ensureHelm(options.log);
-  const running = run(program, options.args, {
+  const running = run(await ensureProgram(program, options.log), options.args, {
     env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
     maxBuffer: 2 ** 24,
   });
