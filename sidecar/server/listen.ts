@@ -27,19 +27,19 @@ export async function listen(
   variables: Record<keyof Binding, string>,
   server: Server | TLSServer = createServer(messagesOf(app)),
 ): Promise<Listener> {
-  const unanswered = new Set<ServerResponse>();
-  const sockets = new Set<Socket>();
+  // Each connection with its latest response. Not a set of all that are unanswered: V8 makes such a set anew every few
+  // requests, and keeps them all, until the next big collection, by the old ones.
+  const latest = new Map<Socket, ServerResponse | undefined>();
   let draining = false;
   // First of the listeners, so that it is there before the handler answers.
-  server.on('request', (_request, response) => {
+  server.on('request', ({ socket }, response) => {
     if (draining) response.setHeader('Connection', 'close');
-    unanswered.add(response);
-    response.once('close', () => unanswered.delete(response));
+    latest.set(socket, response);
   });
   server.on('request', app);
   const opened = (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+    latest.set(socket, undefined);
+    socket.once('close', () => latest.delete(socket));
   };
   server.on('connection', opened);
   // Of HTTPS: what is inside the connection, once it is secure.
@@ -55,12 +55,12 @@ export async function listen(
     drain: () =>
       new Promise((resolve) => {
         draining = true;
-        for (const response of unanswered) {
-          if (!response.headersSent) response.setHeader('Connection', 'close');
+        for (const response of latest.values()) {
+          if (response?.headersSent === false) response.setHeader('Connection', 'close');
         }
         server.close(() => resolve());
         // Node.js takes a connection that has sent nothing yet for a busy one, and would wait for its request.
-        for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+        for (const socket of latest.keys()) if (socket.bytesRead === 0) socket.destroy();
       }),
   };
 }
