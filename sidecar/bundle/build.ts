@@ -1,8 +1,9 @@
-// Makes dist/: the sidecar as one file of JavaScript, the licences of what is in it, and what V8 compiled of it.
+// Makes dist/: the sidecar as one file of JavaScript, the licences of what is in it, what V8 compiled of it, and what starts it
+// with that.
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Plugin } from 'esbuild';
-import { bundle } from './bundle.ts';
+import { build, type Plugin } from 'esbuild';
+import { bundle, formOfPrograms } from './bundle.ts';
 import { bundleFolder } from './command.ts';
 import { warm } from './warm.ts';
 
@@ -28,5 +29,10 @@ await bundle('sidecar/main.ts', join(bundleFolder, 'sidecar.cjs'), {
   // Character sets of East Asia, which body-parser never gets as far as: it takes Unicode alone.
   external: ['./tables/*.json'],
   plugins: [fewMediaTypes],
+});
+await build({
+  ...formOfPrograms,
+  entryPoints: [join(import.meta.dirname, 'start.ts')],
+  outfile: join(folder, 'start.cjs'),
 });
 await warm(folder);

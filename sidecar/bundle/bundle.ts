@@ -6,6 +6,16 @@ import { sbom } from './sbom.ts';
 
 const root = join(import.meta.dirname, '../..');
 
+/** What esbuild is told of all that it makes here. */
+export const formOfPrograms = {
+  bundle: true,
+  platform: 'node',
+  target: 'node22.19',
+  // Starts faster than a module: nothing is loaded asynchronously, nor is the loader for it.
+  format: 'cjs',
+  logLevel: 'warning',
+} as const satisfies BuildOptions;
+
 /**
  * Makes one file of JavaScript of a program, and beside it LICENSES.txt with the licences of what is in it and
  * sbom.cdx.json, its software bill of materials.
@@ -21,20 +31,15 @@ export async function bundle(
   special: Pick<BuildOptions, 'alias' | 'external' | 'plugins'>,
 ): Promise<void> {
   const { metafile } = await build({
+    ...formOfPrograms,
     ...special,
     absWorkingDir: root,
     entryPoints: [entry],
     outfile: file,
-    bundle: true,
-    platform: 'node',
-    target: 'node22.19',
-    // Starts faster than a module: nothing is loaded asynchronously, nor is the loader for it.
-    format: 'cjs',
     minify: true,
     // In a file of their own, whole.
     legalComments: 'none',
     metafile: true,
-    logLevel: 'warning',
   });
   const included = Object.values(metafile.outputs)
     .flatMap(({ inputs }) => Object.entries(inputs))

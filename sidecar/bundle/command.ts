@@ -21,9 +21,12 @@ export function startCommand(folder: string): StartCommand {
       // A small young generation. Of V8's options only those may stand here that leave it the code that Node.js has compiled
       // of its own modules: see the record.
       '--max-semi-space-size=2',
+      // One thread helps the main one to collect garbage, in place of four: the main one waits for each of them, and each
+      // waits for a processor.
+      '--v8-pool-size=1',
       // Of url.parse, which Express calls for unusual targets. Node.js overlooks it in node_modules alone.
       '--disable-warning=DEP0169',
-      join(folder, 'sidecar.cjs'),
+      join(folder, 'start.cjs'),
     ],
     environment: {
       // Two threads sign; each more has a stack and buffers of its own.
@@ -31,9 +34,6 @@ export function startCommand(folder: string): StartCommand {
       // Two heaps of malloc for all threads, which go back to the kernel when much of them is free.
       MALLOC_ARENA_MAX: '2',
       MALLOC_TRIM_THRESHOLD_: '1048576',
-      NODE_COMPILE_CACHE: join(folder, 'compile-cache'),
-      // So that a cache that was made in one folder is found in another.
-      NODE_COMPILE_CACHE_PORTABLE: '1',
     },
   };
 }

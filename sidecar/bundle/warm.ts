@@ -1,20 +1,22 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { startCommand } from './command.ts';
 
 const limitMilliseconds = 60_000;
 
 /**
- * Runs a fresh bundle once, from its start over a mint and a scrape to its end, at which Node.js keeps what V8 compiled
- * until then. The next starts compile none of it again, also where they can not write (docs of `NODE_COMPILE_CACHE`).
+ * Runs a fresh bundle once, from its start over a mint to its end, and keeps what V8 compiled until then: later starts
+ * compile none of it again. Not over a scrape, since what a scrape compiles depends on chance (collections of garbage).
  *
- * @param folder where the bundle is, and where the cache will be.
+ * @param folder where the bundle is, and where the compiled code will be.
  */
 export async function warm(folder: string): Promise<void> {
   const { arguments: words, environment } = startCommand(folder);
-  // Or two builds of the same would differ: order and hashes in the cache depend on it. V8 asks nobody to have the same.
-  const child = spawn(process.execPath, ['--random-seed=1', ...words], {
+  const program = [join(import.meta.dirname, 'record.ts'), folder];
+  // Or two builds of the same would differ: order and hashes in what is kept depend on it. V8 asks nobody to have the same.
+  const child = spawn(process.execPath, ['--random-seed=1', ...words.slice(0, -1), ...program], {
     env: {
       ...environment,
       PORT: '0',
@@ -34,7 +36,6 @@ export async function warm(folder: string): Promise<void> {
     await ask(`http://127.0.0.1:${mint}/tokens`, { method: 'POST', headers, body });
     await ask(`http://127.0.0.1:${mint}/.well-known/jwks.json`);
     await ask(`http://127.0.0.1:${health}/readyz`);
-    await ask(`http://127.0.0.1:${health}/metrics`);
     child.kill('SIGTERM');
     const [code] = await ended;
     if (code !== 0) throw new Error(`the bundle ended with ${code}`);

@@ -73,7 +73,7 @@ export async function buildImages({ log }: { log: Log }): Promise<Images> {
 }
 
 async function inputHash(): Promise<string> {
-  // The compile cache is for one version of V8 and the features of this processor.
+  // Compiled code is for one version of V8 and the features of this processor.
   const hash = createHash('sha256').update(
     JSON.stringify([
       process.version,
