@@ -11,50 +11,49 @@ const rotation = { interval: '10m', verifierCacheTTL: '1s', propagation: '1s', c
 
 // What stands before the servers is not ours: a server of the test is as good a cache as any.
 describe('an issuer with server.externalURL', () => {
-  const name = 'outside';
   let bench: Bench;
   let cache: Server;
-  let externalURL: string;
-  /** What the cache answers; undefined: what the servers have now. */
-  let frozen: { status: number; body: string } | undefined;
+  /** What the cache answers for an issuer; undefined: what the servers have now. */
+  const frozen: Record<string, { status: number; body: string } | undefined> = {};
 
-  const current = async (): Promise<string> => {
+  const externalURL = (name: string) => `http://127.0.0.1:${(cache.address() as AddressInfo).port}/${name}`;
+  const current = async (name: string): Promise<string> => {
     const { server } = objectNames({ namespace: bench.namespace, name });
     const { data } = await bench.client.get(resources.configMaps, bench.namespace, server);
     return (data as Record<string, string>)['jwks.json'] as string;
   };
-  const patch = (spec: object) =>
+  const patch = (name: string, spec: object) =>
     bench.kubectl.run([
       ...['patch', 'mai', name, '-n', bench.namespace, '--type=merge', '-p', JSON.stringify({ spec })],
     ]);
-  const condition = async (type: string) =>
+  const condition = async (name: string, type: string) =>
     (await bench.issuer(name)).status?.conditions?.find((candidate) => candidate.type === type);
   // A settled issuer is looked at once a minute, and nothing tells of a change outside.
-  const until = (type: string, reason: string) =>
+  const until = (name: string, type: string, reason: string) =>
     eventually(
-      `${type} with ${reason}`,
+      `${type} of ${name} with ${reason}`,
       async () => {
-        const found = await condition(type);
+        const found = await condition(name, type);
         if (found?.reason === reason) return found;
         throw new Error(JSON.stringify(found));
       },
       90,
     );
+  const open = async (name: string) => {
+    await bench.apply(name, { rotation, server: { replicas: 1, externalURL: externalURL(name) } });
+    await bench.ready(name);
+    await until(name, 'PublishedExternally', 'ExternalSetCurrent');
+  };
 
   beforeAll(async () => {
     bench = await openBench('external');
     bench.operator();
     cache = createServer(async ({ url }, response) => {
-      const { status, body } =
-        url === '/keys'
-          ? (frozen ?? { status: 200, body: await current().catch(() => '') })
-          : { status: 404, body: '' };
+      const name = url?.slice(1) as string;
+      const { status, body } = frozen[name] ?? { status: 200, body: await current(name).catch(() => '') };
       response.writeHead(status).end(body);
     }).listen(0, '127.0.0.1');
     await once(cache, 'listening');
-    externalURL = `http://127.0.0.1:${(cache.address() as AddressInfo).port}/keys`;
-    await bench.apply(name, { rotation, server: { replicas: 1, externalURL } });
-    await bench.ready(name);
   }, 120_000);
   afterAll(async () => {
     cache?.closeAllConnections();
@@ -63,68 +62,81 @@ describe('an issuer with server.externalURL', () => {
   }, 60_000);
 
   test('says that URL for runtimes, and that it serves the keys', async () => {
-    await until('PublishedExternally', 'ExternalSetCurrent');
-    expect((await bench.issuer(name)).status?.jwksURL).toBe(externalURL);
+    await open('outside');
+    expect((await bench.issuer('outside')).status?.jwksURL).toBe(externalURL('outside'));
     await bench.quiet();
-  }, 60_000);
+  }, 120_000);
 
-  test('does not rotate while the set there lacks the next key, and says why', async () => {
-    const { keys } = JSON.parse(await current()) as { keys: { kid: string }[] };
+  // Each waits some of those minutes, so they wait together.
+  test.concurrent('does not rotate while the set there lacks the next key, and says why', async () => {
+    const name = 'lacking';
+    await open(name);
+    const { keys } = JSON.parse(await current(name)) as { keys: { kid: string }[] };
     const active = (await bench.issuer(name)).status?.activeKeyID;
-    frozen = {
+    frozen[name] = {
       status: 200,
       body: JSON.stringify({ keys: keys.filter(({ kid }) => kid === active) }),
     };
-    await until('PublishedExternally', 'ExternalSetUpdating');
-    await patch({ rotation: { rotateNow: 'first' } });
-    expect((await until('RotationOnTime', 'WaitingForExternalURL')).message).toContain('lacks the next key');
+    await until(name, 'PublishedExternally', 'ExternalSetUpdating');
+    await patch(name, { rotation: { rotateNow: 'first' } });
+    const { message } = await until(name, 'RotationOnTime', 'WaitingForExternalURL');
+    expect(message).toContain('lacks the next key');
     // Long past the time in which verifiers in the cluster have it.
     await sleep(6_000);
-    expect((await condition('RotationOnTime'))?.reason).toBe('WaitingForExternalURL');
+    expect((await condition(name, 'RotationOnTime'))?.reason).toBe('WaitingForExternalURL');
     expect((await bench.issuer(name)).status).toMatchObject({ activeKeyID: active });
     expect((await bench.ready(name)).status?.conditions?.[0]?.status).toBe('True');
 
-    frozen = undefined;
+    frozen[name] = undefined;
     await eventually('another key that signs', async () => {
       const { status } = await bench.issuer(name);
       return status?.activeKeyID !== active;
     });
-    await until('PublishedExternally', 'ExternalSetCurrent');
+    await until(name, 'PublishedExternally', 'ExternalSetCurrent');
   }, 240_000);
 
-  test('rotates although it cannot be reached, which is a condition', async () => {
-    frozen = { status: 503, body: '' };
-    const { message } = await until('PublishedExternally', 'ExternalURLUnreachable');
+  test.concurrent('rotates although it cannot be reached, which is a condition', async () => {
+    const name = 'unreachable';
+    await open(name);
+    frozen[name] = { status: 503, body: '' };
+    const { message } = await until(name, 'PublishedExternally', 'ExternalURLUnreachable');
     expect(message).toBe(
       'spec.server.externalURL gave no JWKS: it answered 503; correct it, or what is before the servers',
     );
     const active = (await bench.ready(name)).status?.activeKeyID;
-    await patch({ rotation: { rotateNow: 'second' } });
+    await patch(name, { rotation: { rotateNow: 'first' } });
     await eventually('another key that signs', async () => {
       const { status } = await bench.issuer(name);
       return status?.activeKeyID !== active;
     });
-    frozen = undefined;
-    await until('PublishedExternally', 'ExternalSetCurrent');
+    frozen[name] = undefined;
+    await until(name, 'PublishedExternally', 'ExternalSetCurrent');
   }, 240_000);
 
-  test('neither rotates nor is Ready while keys are served there that are not its own', async () => {
+  test.concurrent('neither rotates nor is Ready while keys are served there that are not its own', async () => {
+    const name = 'foreign';
+    await open(name);
     const stranger = { kty: 'EC', crv: 'P-256', x: 'x', y: 'y', kid: 'strange', use: 'sig', alg: 'ES256' };
-    const { keys } = JSON.parse(await current()) as { keys: object[] };
-    frozen = { status: 200, body: JSON.stringify({ keys: [...keys, stranger] }) };
-    expect((await until('PublishedExternally', 'UnknownKeyServed')).message).toContain('(strange)');
+    const { keys } = JSON.parse(await current(name)) as { keys: object[] };
+    frozen[name] = { status: 200, body: JSON.stringify({ keys: [...keys, stranger] }) };
+    const { message } = await until(name, 'PublishedExternally', 'UnknownKeyServed');
+    expect(message).toContain('(strange)');
     await bench.ready(name, 'UnknownKeyServed');
-    expect((await condition('RotationOnTime'))?.message).toContain('spec.server.externalURL serves keys');
-    frozen = undefined;
-    await until('PublishedExternally', 'ExternalSetCurrent');
+    expect((await condition(name, 'RotationOnTime'))?.message).toContain(
+      'spec.server.externalURL serves keys',
+    );
+    frozen[name] = undefined;
+    await until(name, 'PublishedExternally', 'ExternalSetCurrent');
     await bench.ready(name);
   }, 240_000);
 
   test('is asked no more where the field is gone, and runtimes in the cluster have their URL again', async () => {
-    await patch({ server: { externalURL: null } });
-    await eventually('no condition', async () => (await condition('PublishedExternally')) === undefined);
-    expect((await bench.issuer(name)).status?.jwksURL).toBe(
-      `http://macp-auth-${name}.${bench.namespace}.svc/.well-known/jwks.json`,
+    await patch('outside', { server: { externalURL: null } });
+    await eventually('no condition', async () => {
+      return (await condition('outside', 'PublishedExternally')) === undefined;
+    });
+    expect((await bench.issuer('outside')).status?.jwksURL).toBe(
+      `http://macp-auth-outside.${bench.namespace}.svc/.well-known/jwks.json`,
     );
   }, 60_000);
 });
