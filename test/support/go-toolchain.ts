@@ -17,9 +17,11 @@ export interface Toolchain {
   source: string;
   /** The required module whose version is the programs' version; none for programs of our own. */
   module?: string;
-  /** Programs by name, and the packages that they are. */
+  /** Programs by name, and the packages that they are; of several, each is called by the end of its package's path. */
   packages: Record<string, string>;
   ldflags: (version: string) => string;
+  /** Build tags: what to leave out of them. */
+  tags?: string[];
   /** For those without Go: what needs it, and what would do in its place. */
   purpose: { builds: string; instead: string };
 }
@@ -37,6 +39,7 @@ export async function ensureToolchain(toolchain: Toolchain, log: Log): Promise<s
   if (!version || !goVersion) throw new Error(`${source}/go.mod names no version of ${toolchain.module}`);
 
   const flags = ['-mod=readonly', '-trimpath', '-buildvcs=false', '-ldflags', toolchain.ldflags(version)];
+  if (toolchain.tags) flags.push('-tags', toolchain.tags.join(','));
   const hash = createHash('sha256')
     .update(JSON.stringify([goMod, ...sources, flags, toolchain.packages, process.platform, process.arch]))
     .digest('hex')
@@ -46,16 +49,18 @@ export async function ensureToolchain(toolchain: Toolchain, log: Log): Promise<s
     `${version}-${hash}`,
     async (dir) => {
       const go = await requireGo(goVersion, toolchain);
-      for (const [name, pkg] of Object.entries(toolchain.packages)) {
-        log(`${name} ${version}: building with Go, once; later starts take it from the cache`);
-        await runWithProgress([go, 'build', '-v', ...flags, '-o', join(dir, name), pkg], {
-          label: `${name} ${version}`,
-          unit: 'packages compiled',
-          log,
-          cwd: source,
-          env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' },
-        });
-      }
+      const packages = Object.values(toolchain.packages);
+      const names = Object.keys(toolchain.packages);
+      log(`${names.join(', ')} ${version}: building with Go, once; later starts take it from the cache`);
+      // Several at once, since linking one occupies a single core; Go then calls each by the end of its package's path.
+      const output = names.length === 1 ? join(dir, names[0] as string) : dir;
+      await runWithProgress([go, 'build', '-v', ...flags, '-o', output, ...packages], {
+        label: `${toolchain.name} ${version}`,
+        unit: 'packages compiled',
+        log,
+        cwd: source,
+        env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' },
+      });
     },
     log,
   );
@@ -72,6 +77,8 @@ export interface GoProgram extends Pick<Toolchain, 'name' | 'source'> {
   /** The variable that names a ready one, and what that has to be. */
   variable: string;
   ready: string;
+  /** Build tags: what to leave out of it. */
+  tags?: string[];
 }
 
 /**
@@ -80,14 +87,14 @@ export interface GoProgram extends Pick<Toolchain, 'name' | 'source'> {
  * @throws {Error} when the variable names what is not there, or Go is missing.
  */
 export async function ensureProgram(program: GoProgram, log: Log): Promise<string> {
-  const { name, source, module, title, variable, ready } = program;
+  const { name, source, module, title, variable, ready, tags } = program;
   const given = process.env[variable];
   if (given) {
     if (existsSync(given)) return given;
     throw new Error(`${variable}=${given} is not there: set it to ${ready}`);
   }
   const toolchain: Toolchain = {
-    ...{ name, source, module },
+    ...{ name, source, module, ...(tags && { tags }) },
     packages: { [name]: program.package },
     ldflags: () => '-s -w',
     purpose: { builds: title, instead: `set ${variable} to ${ready}` },

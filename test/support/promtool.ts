@@ -14,6 +14,8 @@ const program: GoProgram = {
   title: 'promtool',
   variable: 'MACP_PROMTOOL',
   ready: 'a promtool of Prometheus 3',
+  // Finding targets in clouds is nothing to rules, and most of what there is to compile.
+  tags: ['remove_all_sd'],
 };
 
 /** Runs promtool; resolves with what it printed, rejects with all that it printed. */
