@@ -16,6 +16,9 @@ const program: GoProgram = {
   ready: 'a helm of version 4',
 };
 
+/** Path of helm: MACP_HELM where that is set, else the cache's, else built with Go, once. */
+export const ensureHelm = (log: Log): Promise<string> => ensureProgram(program, log);
+
 /** The folder of the chart. */
 export const chart = join(import.meta.dirname, '../../charts/macp-auth-operator');
 
@@ -31,7 +34,7 @@ export async function helm(options: {
   /** Further variables of its environment. */
   env?: Record<string, string>;
 }): Promise<string> {
-  const running = run(await ensureProgram(program, options.log), options.args, {
+  const running = run(await ensureHelm(options.log), options.args, {
     env: { PATH: process.env.PATH, HOME: '/nonexistent', ...options.env },
     maxBuffer: 2 ** 24,
   });

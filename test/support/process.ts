@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, writeFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -39,7 +40,19 @@ export function requireLinuxTool(program: 'setpriv' | 'flock' | 'nsenter'): stri
  */
 export function spawnTethered(argv: string[], options: SpawnOptions): ChildProcess {
   const setpriv = requireLinuxTool('setpriv');
-  return spawn(setpriv, ['--pdeathsig', 'KILL', '--', ...argv], { ...options, detached: true });
+  const child = spawn(setpriv, ['--pdeathsig', 'KILL', '--', ...argv], { ...options, detached: true });
+  const priority = getPriority();
+  if (priority > 0 && child.pid) keepPriority(child.pid, priority);
+  return child;
+}
+
+// Kernels with autogroups weigh sessions against each other, and what a process of one inherits counts inside it only.
+function keepPriority(pid: number, priority: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/autogroup`, String(priority));
+  } catch {
+    // Without autogroups what it inherits is enough, and who has ended needs none.
+  }
 }
 
 /** Sends a signal to every process of a group; a group that is gone already is fine. */

@@ -18,9 +18,12 @@ const program: GoProgram = {
   tags: ['remove_all_sd'],
 };
 
+/** Path of promtool: MACP_PROMTOOL where that is set, else the cache's, else built with Go, once. */
+export const ensurePromtool = (log: Log): Promise<string> => ensureProgram(program, log);
+
 /** Runs promtool; resolves with what it printed, rejects with all that it printed. */
 export async function promtool(log: Log, args: string[]): Promise<string> {
-  const { stdout } = await run(await ensureProgram(program, log), args).catch(
+  const { stdout } = await run(await ensurePromtool(log), args).catch(
     (error: { stdout?: string; stderr?: string; message: string }) => {
       throw new Error(`${error.stdout ?? ''}${error.stderr ?? ''}`.trim() || error.message);
     },

@@ -64,7 +64,7 @@ describe('a runtime that gets the keys by https, through the documented proxy', 
   const jwks = (base: string) => `${base}/.well-known/jwks.json`;
 
   beforeAll(async () => {
-    caddy = await ensureCaddy();
+    caddy = await ensureCaddy((line) => process.stderr.write(`${line}\n`));
     dir = await mkdtemp(join(tmpdir(), 'macp-outside-'));
     await writePair(authority);
     const env = { MACP_AUTH_TLS_DIR: dir, MACP_AUTH_TLS_PORT: '0' };

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { ensureProgram, type GoProgram } from '../../support/go-toolchain.ts';
+import type { Log } from '../../support/process.ts';
 
 const program: GoProgram = {
   name: 'caddy',
@@ -12,5 +13,4 @@ const program: GoProgram = {
 };
 
 /** Path of caddy: MACP_CADDY where that is set, else the cache's, else built with Go (about a minute, once). */
-export const ensureCaddy = (): Promise<string> =>
-  ensureProgram(program, (line) => process.stderr.write(`${line}\n`));
+export const ensureCaddy = (log: Log): Promise<string> => ensureProgram(program, log);
