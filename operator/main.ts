@@ -142,6 +142,7 @@ async function start(): Promise<void> {
   async function leave(): Promise<void> {
     const { ownNamespace, namespaces: watchedNamespaces } = config;
     if (ownNamespace === undefined || !leads()) return;
+    if (watchedNamespaces?.includes(ownNamespace) === false) return;
     try {
       if (!(await readNamespace(client, ownNamespace))?.terminating) return;
       const issuers = world.issuers().filter(({ metadata }) => metadata.namespace === ownNamespace);

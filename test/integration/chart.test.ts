@@ -11,6 +11,7 @@ import { parseAllDocuments } from 'yaml';
 import { nodeOptions } from '../../operator/bundle/command.ts';
 import { ApiClient } from '../../operator/cluster/client.ts';
 import { resources } from '../../operator/cluster/resources.ts';
+import { followAuditLog } from '../controlplane/audit.ts';
 import { type ControlPlane, kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
 import { type Kubelet, startKubelet } from '../kubelet/kubelet.ts';
 import { type Kubectl, kubectlFor } from '../local/kubectl.ts';
@@ -130,6 +131,13 @@ async function drift(): Promise<string> {
 const ready = () =>
   kubectl.run(['wait', '-n', 'default', '--for=condition=Ready', 'mai/team', '--timeout=90s']);
 const activeKey = () => kubectl.run(['get', 'mai', 'team', '-o', 'jsonpath={.status.activeKeyID}']);
+const operatorPods = async () =>
+  JSON.parse(
+    await kubectl.run([
+      ...['get', 'pods', '-n', release.namespace, '-o', 'json'],
+      ...['-l', 'app.kubernetes.io/component=operator'],
+    ]),
+  ).items as { metadata: { name: string }; status: { podIP: string } }[];
 const operatorArgs = async () =>
   JSON.parse(
     await kubectl.run(['get', 'deployment', 'macp-auth-operator', '-n', release.namespace, '-o', 'json']),
@@ -163,12 +171,7 @@ test('the operator of the Deployment makes an issuer Ready, one pod of two leads
   await kubectl.run(['create', '-n', 'default', '-f', '-'], JSON.stringify(issuer));
   await ready();
   key = await activeKey();
-  const pods = JSON.parse(
-    await kubectl.run([
-      ...['get', 'pods', '-n', release.namespace, '-o', 'json'],
-      ...['-l', 'app.kubernetes.io/component=operator'],
-    ]),
-  ).items as { metadata: { name: string }; status: { podIP: string } }[];
+  const pods = await operatorPods();
   expect(pods).toHaveLength(2);
   const metrics = await Promise.all(
     pods.map(async ({ status }) => (await fetch(`http://${status.podIP}:8081/metrics`)).text()),
@@ -283,7 +286,17 @@ test('permissions for some namespaces take the place of those for all, and the o
     const { observedRotateNow } = (issuer.status ?? {}) as { observedRotateNow?: string };
     return observedRotateNow === 'some';
   });
+  // One that works elsewhere has nothing to let go in its own namespace, and no permission to look at that.
+  const looksAtHome = followAuditLog(
+    controlPlane.auditLogPath,
+    ({ user, objectRef }) =>
+      user.username === account &&
+      objectRef?.resource === 'namespaces' &&
+      objectRef.name === release.namespace,
+  );
   await upgrade(values());
+  await eventually('the former pods gone', async () => (await operatorPods()).length === 2);
+  expect(await looksAtHome()).toEqual([]);
   expect(await has('clusterrolebinding', 'macp-auth-operator')).not.toBe('');
   expect(await has('rolebinding', 'macp-auth-operator', 'default')).toBe('');
   expect(await has('clusterrole', 'macp-auth-operator-leave')).toBe('');

@@ -6,45 +6,18 @@ import { leaseName } from '../integration/candidates.ts';
 import { operatorNamespace, startPolicyCluster } from '../integration/policy-cluster.ts';
 import { type Bench, eventually, openBench, operatorUser } from '../integration/support.ts';
 import { sidecarImage } from '../support/operator.ts';
-import { renderPermissions, rulesOf } from '../support/permissions.ts';
+import { renderPermissions } from '../support/permissions.ts';
 import { leadLife } from './life.ts';
-
-interface Permission {
-  verb: string;
-  group: string;
-  /** With its subresource. */
-  resource: string;
-  /** The objects that it is about; undefined: all. */
-  names: string[] | undefined;
-}
+import { asked, nameOf, type Permission, permissionsOf, refusalOf, ruleOf, sentence } from './permission.ts';
 
 /** What lives at a time: an operator's start takes most of a second of a processor. */
 const livesAtATime = 3;
-
-const permissionsOf = (permissions: string, role: string): Permission[] =>
-  rulesOf(permissions, role).flatMap(({ apiGroups, resources, resourceNames: names, verbs }) =>
-    apiGroups.flatMap((group) =>
-      resources.flatMap((resource) => verbs.map((verb) => ({ verb, group, resource, names }))),
-    ),
-  );
 
 /** For all that the operator works on, and for its Lease, in its own namespace. */
 const permissions = await renderPermissions();
 const granted = ['macp-auth-operator', 'macp-auth-operator-lead'].flatMap((role) =>
   permissionsOf(permissions, role),
 );
-
-const sentence = ({ verb, group, resource }: Omit<Permission, 'names'>) => `${verb} ${group}/${resource}`;
-
-/** What an audit event tells of as it was asked. */
-const asked = ({ verb, objectRef }: AuditEvent) => {
-  const subresource = objectRef?.subresource ? `/${objectRef.subresource}` : '';
-  return sentence({
-    verb,
-    group: objectRef?.apiGroup ?? '',
-    resource: `${objectRef?.resource}${subresource}`,
-  });
-};
 
 // Creation by apply is audited as the patch that it is, although the verb create is needed too.
 const createdByApply = ['apps/deployments', 'policy/poddisruptionbudgets', '/services'];
@@ -131,8 +104,6 @@ describe('without one of the permissions it is asked for and refused:', () => {
   const label = 'macp-auth-permissions-test';
   const outcomes = new Map<Permission | undefined, Promise<AuditEvent[]>>();
 
-  const nameOf = (missing: Permission | undefined) =>
-    missing ? `no-${missing.verb}-${missing.resource.replace('/', '-')}` : 'no-lack-of-any';
   const namespaceOf = (missing: Permission | undefined) => `${bench.namespace}-${nameOf(missing)}`;
   const userOf = (missing: Permission | undefined) =>
     `system:serviceaccount:${operatorNamespace}:${nameOf(missing)}`;
@@ -143,12 +114,7 @@ describe('without one of the permissions it is asked for and refused:', () => {
     const namespace = namespaceOf(missing);
     const rbac = 'rbac.authorization.k8s.io';
     const labels = { [label]: bench.namespace };
-    const rules = granted
-      .filter((permission) => permission !== missing)
-      .map(({ group, resource, verb, names }) => ({
-        ...{ apiGroups: [group], resources: [resource], verbs: [verb] },
-        ...(names && { resourceNames: names }),
-      }));
+    const rules = granted.filter((permission) => permission !== missing).map(ruleOf);
     return [
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } },
       { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name, namespace: operatorNamespace, labels } },
@@ -245,9 +211,7 @@ describe('without one of the permissions it is asked for and refused:', () => {
           expect(annotations?.['authorization.k8s.io/decision']).toBe('forbid');
           continue;
         }
-        expect(responseStatus.message).toContain(
-          `User "${userOf(missing)}" cannot ${verb} resource "${resource}" in API group "${group}"`,
-        );
+        expect(responseStatus.message).toContain(refusalOf(missing, userOf(missing)));
       }
     },
     240_000,
