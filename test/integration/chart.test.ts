@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
 import { nodeOptions } from '../../operator/bundle/command.ts';
 import { ApiClient } from '../../operator/cluster/client.ts';
@@ -18,6 +18,7 @@ import { type Kubectl, kubectlFor } from '../local/kubectl.ts';
 import { makeAuthority } from '../support/certificates.ts';
 import { chart, helm, release } from '../support/helm.ts';
 import { sidecarCommand, sidecarImage } from '../support/operator.ts';
+import { ensureMonitoringCRDs } from '../support/prometheus-operator.ts';
 import { eventually } from './support.ts';
 
 // The chart as its users have it: helm installs, upgrades, rolls back and uninstalls, and the Deployment's pods are the
@@ -30,6 +31,7 @@ const log = (line: string) => process.stderr.write(`${line}\n`);
 const deployment = `Deployment ${release.namespace}/macp-auth-operator`;
 
 interface Thing {
+  apiVersion: string;
   kind: string;
   metadata: {
     name: string;
@@ -302,6 +304,116 @@ test('permissions for some namespaces take the place of those for all, and the o
   expect(await has('clusterrole', 'macp-auth-operator-leave')).toBe('');
   await ready();
 }, 240_000);
+
+const on = { enabled: true };
+const monitored = values({ monitoring: { serviceMonitor: on, podMonitor: on, alerts: on } });
+
+test('monitors without the CRDs of prometheus-operator are refused by kind, and the release stays as it is', async () => {
+  const before = await versions();
+  const refusal = await upgrade(monitored).then(
+    () => '',
+    (error: Error) => error.message,
+  );
+  for (const kind of ['PodMonitor', 'PrometheusRule', 'ServiceMonitor'])
+    expect(refusal).toContain(`no matches for kind "${kind}" in version "monitoring.coreos.com/v1"`);
+  expect(refusal).toContain('ensure CRDs are installed first');
+  expect(await versions()).toEqual(before);
+}, 120_000);
+
+describe('with the CRDs of prometheus-operator', () => {
+  /** The objects for it as the chart has them, not as the API server keeps them, by kind and name. */
+  const found = new Map<string, Thing>();
+  let crds: string[];
+
+  beforeAll(async () => {
+    crds = (await ensureMonitoringCRDs(log)).flatMap((file) => ['-f', file]);
+    await kubectl.run(['create', ...crds]);
+    await kubectl.run(['wait', '--for=condition=Established', '--timeout=60s', ...crds]);
+  }, 120_000);
+  afterAll(() => kubectl.run(['delete', ...crds]), 60_000);
+
+  const strictly = (object: object) =>
+    kubectl.run(['replace', '--dry-run=server', '--validate=strict', '-f', '-'], JSON.stringify(object));
+  const shipped = (name: string) => found.get(name) as Thing;
+  const labelsOf = ({ spec }: Thing) => {
+    const { matchLabels = {}, matchExpressions = [] } = (
+      spec as {
+        selector: {
+          matchLabels?: Record<string, string>;
+          matchExpressions?: { key: string; operator: string; values?: string[] }[];
+        };
+      }
+    ).selector;
+    const equal = Object.entries(matchLabels).map(([label, value]) => `${label}=${value}`);
+    const others = matchExpressions.map(({ key: label, operator, values: some }) =>
+      some ? `${label} ${operator.toLowerCase()} (${some})` : label,
+    );
+    return [...equal, ...others].join(',');
+  };
+
+  test('all of them are installed, and each field is one that prometheus-operator knows', async () => {
+    await upgrade(monitored);
+    expect(await drift()).toBe('');
+    const manifest = await run(['get', 'manifest', release.name]);
+    for (const document of parseAllDocuments(manifest)) {
+      const object = document.toJSON() as Thing | null;
+      if (object?.apiVersion !== 'monitoring.coreos.com/v1') continue;
+      found.set(`${object.kind} ${object.metadata.name}`, object);
+      await strictly(object);
+    }
+    expect([...found.keys()].sort()).toEqual([
+      'PodMonitor macp-auth-agents',
+      'PodMonitor macp-auth-servers',
+      'PrometheusRule macp-auth-operator',
+      'ServiceMonitor macp-auth-operator',
+    ]);
+  }, 180_000);
+
+  test.each([
+    ['PodMonitor macp-auth-agents', 'podTargetLabels', 'unknown field "spec.podTargetLabelsX"'],
+    [
+      'PrometheusRule macp-auth-operator',
+      'annotations',
+      'unknown field "spec.groups[0].rules[0].annotationsX"',
+    ],
+    ['ServiceMonitor macp-auth-operator', 'honorLabels', 'unknown field "spec.endpoints[0].honorLabelsX"'],
+  ])('a %s whose field %s is misspelt is refused', async (name, field, words) => {
+    const { spec, ...others } = shipped(name);
+    const misspelt = JSON.parse(JSON.stringify(spec).replaceAll(`"${field}":`, `"${field}X":`));
+    await expect(strictly({ ...others, spec: misspelt })).rejects.toThrow(words);
+  });
+
+  test('monitors choose the Service and the pods that there are, by ports that these have', async () => {
+    const monitor = shipped('ServiceMonitor macp-auth-operator');
+    const { endpoints } = monitor.spec as { endpoints: { port: string }[] };
+    const services = JSON.parse(
+      await kubectl.run(['get', 'services', '-n', release.namespace, '-o', 'json', '-l', labelsOf(monitor)]),
+    ).items as (Thing & { spec: { ports: { name: string }[] } })[];
+    expect(services.map(({ metadata, spec }) => [metadata.name, spec.ports.map(({ name }) => name)])).toEqual(
+      [['macp-auth-operator', endpoints.map(({ port }) => port)]],
+    );
+
+    const servers = shipped('PodMonitor macp-auth-servers');
+    const podsOf = async (one: Thing) =>
+      JSON.parse(await kubectl.run(['get', 'pods', '-A', '-o', 'json', '-l', labelsOf(one)])).items as {
+        spec: { containers: { ports: { name: string }[] }[] };
+      }[];
+    const { podMetricsEndpoints } = servers.spec as { podMetricsEndpoints: { port: string }[] };
+    const pods = await podsOf(servers);
+    expect(pods).toHaveLength(2);
+    for (const { spec } of pods) {
+      const names = spec.containers.flatMap(({ ports }) => ports.map(({ name }) => name));
+      expect(names).toEqual(expect.arrayContaining(podMetricsEndpoints.map(({ port }) => port)));
+    }
+    expect(await podsOf(shipped('PodMonitor macp-auth-agents'))).toEqual([]);
+  });
+
+  test('all of them go when they are not asked for any more', async () => {
+    await upgrade(values());
+    const kinds = 'servicemonitors,podmonitors,prometheusrules';
+    expect(await kubectl.run(['get', kinds, '-A', '-o', 'name'])).toBe('');
+  }, 180_000);
+});
 
 test('what is uninstalled leaves the CRD, issuers, keys and their servers, and nothing else', async () => {
   const manifest = await live();

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, readdir, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { cached } from './cache.ts';
 import { type Log, runWithProgress, which } from './process.ts';
@@ -29,14 +29,9 @@ export interface Toolchain {
 /** The folder with a toolchain's programs: from the cache, else built with Go, once. */
 export async function ensureToolchain(toolchain: Toolchain, log: Log): Promise<string> {
   const { source } = toolchain;
-  const goMod = await readFile(join(source, 'go.mod'), 'utf8');
+  const { goMod, goVersion, version } = await readGoMod(source, toolchain.module);
   const others = (await readdir(source)).filter((file) => file === 'go.sum' || file.endsWith('.go')).sort();
   const sources = await Promise.all(others.map((file) => readFile(join(source, file), 'utf8')));
-  const version = toolchain.module
-    ? new RegExp(`^(?:require)?\\s*${toolchain.module} (v\\S+)`, 'm').exec(goMod)?.[1]
-    : 'own';
-  const goVersion = /^go (\S+)/m.exec(goMod)?.[1];
-  if (!version || !goVersion) throw new Error(`${source}/go.mod names no version of ${toolchain.module}`);
 
   const flags = ['-mod=readonly', '-trimpath', '-buildvcs=false', '-ldflags', toolchain.ldflags(version)];
   if (toolchain.tags) flags.push('-tags', toolchain.tags.join(','));
@@ -48,7 +43,8 @@ export async function ensureToolchain(toolchain: Toolchain, log: Log): Promise<s
     toolchain.name,
     `${version}-${hash}`,
     async (dir) => {
-      const go = await requireGo(goVersion, toolchain);
+      const { builds, instead } = toolchain.purpose;
+      const go = await requireGo(goVersion, { source, does: `builds ${builds}`, instead });
       const packages = Object.values(toolchain.packages);
       const names = Object.keys(toolchain.packages);
       log(`${names.join(', ')} ${version}: building with Go, once; later starts take it from the cache`);
@@ -102,11 +98,61 @@ export async function ensureProgram(program: GoProgram, log: Log): Promise<strin
   return join(await ensureToolchain(toolchain, log), name);
 }
 
-async function requireGo(needed: string, { source, purpose }: Toolchain): Promise<string> {
-  const { builds, instead } = purpose;
+/** Files of a Go module that are taken as they are. */
+export interface ModuleFiles extends Pick<Toolchain, 'name' | 'source'> {
+  module: string;
+  /** Their paths in the module; each has a name of its own. */
+  files: string[];
+  /** What they are, for people. */
+  title: string;
+}
+
+/** Paths of files of a module: from the cache, else fetched with Go, once, and held to the sum in its go.sum. */
+export async function ensureModuleFiles(
+  { name, source, module, files, title }: ModuleFiles,
+  log: Log,
+): Promise<string[]> {
+  const { goMod, goVersion, version } = await readGoMod(source, module);
+  const goSum = await readFile(join(source, 'go.sum'), 'utf8');
+  const hash = createHash('sha256')
+    .update(JSON.stringify([goMod, goSum, files]))
+    .digest('hex')
+    .slice(0, 12);
+  const folder = await cached(
+    name,
+    `${version}-${hash}`,
+    async (dir) => {
+      const go = await requireGo(goVersion, { source, does: `fetches ${title}`, instead: 'run other tests' });
+      log(`${title} ${version}: fetching with Go, once; later starts take it from the cache`);
+      const env = { ...process.env, GOWORK: 'off' };
+      const label = `${title} ${version}`;
+      await runWithProgress([go, 'mod', 'download', module], { label, unit: 'lines', log, cwd: source, env });
+      const { stdout } = await run(go, ['list', '-m', '-f', '{{.Dir}}', module], { cwd: source, env });
+      for (const file of files) await copyFile(join(stdout.trim(), file), join(dir, basename(file)));
+    },
+    log,
+  );
+  return files.map((file) => join(folder, basename(file)));
+}
+
+async function readGoMod(
+  source: string,
+  module: string | undefined,
+): Promise<{ goMod: string; goVersion: string; version: string }> {
+  const goMod = await readFile(join(source, 'go.mod'), 'utf8');
+  const version = module ? new RegExp(`^(?:require)?\\s*${module} (v\\S+)`, 'm').exec(goMod)?.[1] : 'own';
+  const goVersion = /^go (\S+)/m.exec(goMod)?.[1];
+  if (!version || !goVersion) throw new Error(`${source}/go.mod names no version of ${module}`);
+  return { goMod, goVersion, version };
+}
+
+async function requireGo(
+  needed: string,
+  { source, does, instead }: { source: string; does: string; instead: string },
+): Promise<string> {
   const go = which('go');
   if (!go) {
-    throw new Error(`Go ${needed} or later builds ${builds}, and PATH has no go: install it, or ${instead}`);
+    throw new Error(`Go ${needed} or later ${does}, and PATH has no go: install it, or ${instead}`);
   }
   try {
     // Asked inside the module, so that GOTOOLCHAIN may fetch the version that it names, where that is allowed.
@@ -114,7 +160,7 @@ async function requireGo(needed: string, { source, purpose }: Toolchain): Promis
   } catch {
     const { stdout } = await run(go, ['version'], { cwd: '/' });
     throw new Error(
-      `Go ${needed} or later builds ${builds}, and ${go} is ${stdout.trim()}: install a newer one, or ${instead}`,
+      `Go ${needed} or later ${does}, and ${go} is ${stdout.trim()}: install a newer one, or ${instead}`,
     );
   }
   return go;
