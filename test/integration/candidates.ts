@@ -24,8 +24,12 @@ export interface Candidate {
   leads(): Promise<boolean>;
 }
 
-/** Starts an operator for the bench's namespace that campaigns for a Lease in a namespace. */
-export async function startCandidate(bench: Bench, leaseNamespace: string): Promise<Candidate> {
+/** Starts an operator for the bench's namespace that campaigns for a Lease in a namespace, with further variables. */
+export async function startCandidate(
+  bench: Bench,
+  leaseNamespace: string,
+  env: Record<string, string> = {},
+): Promise<Candidate> {
   const shared = await bench.kubeconfigOf('macp-auth-operator');
   const kubeconfig = `${shared}.${randomBytes(3).toString('hex')}`;
   await copyFile(shared, kubeconfig);
@@ -37,6 +41,7 @@ export async function startCandidate(bench: Bench, leaseNamespace: string): Prom
       ...['--leader-elect', 'true', '--leader-elect-resource-namespace', leaseNamespace],
     ],
     kubeconfig,
+    env,
   );
   const line = await eventually('the start', async () =>
     process

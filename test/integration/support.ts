@@ -22,7 +22,7 @@ export interface Bench {
   kubectl: Kubectl;
   client: ApiClient;
   /** Starts an operator for this namespace, as the shipped ServiceAccount with the shipped permissions. */
-  operator(flags?: readonly string[], kubeconfigPath?: string): OperatorProcess;
+  operator(flags?: readonly string[], kubeconfigPath?: string, env?: Record<string, string>): OperatorProcess;
   /** The same for all namespaces, which must not be while tests of others run. */
   clusterOperator(flags?: readonly string[], kubeconfigPath?: string): OperatorProcess;
   /** A kubeconfig of another ServiceAccount in the operator's namespace. */
@@ -82,12 +82,18 @@ export async function openBench(prefix: string): Promise<Bench> {
   const issuer = (name: string) => client.get<MacpAuthIssuer>(resources.issuers, namespace, name);
   const secret = (name: string) => client.find(resources.secrets, namespace, name);
   const json = (text: string | undefined) => JSON.parse(Buffer.from(text ?? '', 'base64').toString());
-  const start = (namespaces: readonly string[] | undefined, flags?: readonly string[], path?: string) => {
+  const start = (
+    namespaces: readonly string[] | undefined,
+    flags?: readonly string[],
+    path?: string,
+    env?: Record<string, string>,
+  ) => {
     const operator = startOperator({
       kubeconfigPath: path ?? operatorKubeconfig,
       logFile: join(dir, `operator-${operators.length}.log`),
       ...(namespaces && { namespaces }),
       ...(flags && { flags }),
+      ...(env && { env }),
     });
     operators.push(operator);
     return operator;
@@ -98,7 +104,7 @@ export async function openBench(prefix: string): Promise<Bench> {
     kubectl,
     client,
     kubeconfigOf: (serviceAccount) => serviceAccountKubeconfig(kubectl, dir, serviceAccount),
-    operator: (flags, kubeconfigPath) => start([namespace], flags, kubeconfigPath),
+    operator: (flags, kubeconfigPath, env) => start([namespace], flags, kubeconfigPath, env),
     clusterOperator: (flags, kubeconfigPath) => start(undefined, flags, kubeconfigPath),
     async apply(name, spec = {}) {
       await kubectl.run(

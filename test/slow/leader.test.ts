@@ -10,10 +10,10 @@ import {
 } from '../integration/candidates.ts';
 import { operatorNamespace } from '../integration/policy-cluster.ts';
 import { type Bench, eventually, openBench } from '../integration/support.ts';
+import { debuggable, holdAt } from '../support/debugger.ts';
 
 /** Issuers that are begun when their operator is paused: more than it works on at a time. */
-// More than are done in the time in which the first is seen.
-const many = Array.from({ length: 40 }, (_, i) => `paused-${i}`);
+const many = Array.from({ length: 12 }, (_, i) => `paused-${i}`);
 
 describe('of two operators with the shipped permissions', () => {
   let bench: Bench;
@@ -27,7 +27,7 @@ describe('of two operators with the shipped permissions', () => {
   beforeEach(async () => {
     const lease = ['lease', leaseName, '-n', operatorNamespace];
     await bench.kubectl.run(['delete', ...lease, '--ignore-not-found']);
-    leader = await startCandidate(bench, operatorNamespace);
+    leader = await startCandidate(bench, operatorNamespace, debuggable);
     await leading(leader);
     standby = await startCandidate(bench, operatorNamespace);
     await eventually('another that stands by', async () => standby.process.output().includes('standing by'));
@@ -91,6 +91,9 @@ describe('of two operators with the shipped permissions', () => {
 
   test('one that was paused in the midst of its work writes nothing more once the other leads, and ends', async () => {
     const before = await beginRotation('going');
+    // With a write in hand that is about to be sent. A signal would stop it in its wait for answers as a rule, and there it
+    // learns first, when it goes on, that its time is over.
+    const held = await holdAt(leader.process, 'operator/cluster/client.ts', 'beforeWrite();');
     await Promise.all(
       many.map((name) =>
         bench.client.create(resources.issuers, bench.namespace, {
@@ -101,14 +104,9 @@ describe('of two operators with the shipped permissions', () => {
         }),
       ),
     );
-    const keyrings = async () => {
-      const { items } = await bench.client.list(resources.secrets, bench.namespace, {});
-      return items.filter(({ metadata }) => metadata.name.startsWith('macp-auth-keyring.paused')).length;
-    };
-    await eventually('a first keyring of them', async () => (await keyrings()) > 0);
+    await held.reached;
     leader.process.signal('SIGSTOP');
     const begun = performance.now();
-    expect(await keyrings()).toBeLessThan(many.length);
     await leading(standby);
     expect(performance.now() - begun).toBeLessThan(20_000);
     for (const name of many) await bench.ready(name);
@@ -116,8 +114,12 @@ describe('of two operators with the shipped permissions', () => {
 
     const goesOn = Date.now();
     leader.process.signal('SIGCONT');
+    held.release();
     expect(await leader.process.ended).toBe(1);
     expect(leader.process.output()).toContain('no longer leading');
+    const ended = Date.now();
+    // The audit log has what came before that, then.
+    await eventually('a renewal', async () => (await standby.writesSince(ended)).length > 0);
     const writes = await leader.writesSince(goesOn);
     expect(writes.filter(({ responseStatus }) => (responseStatus?.code ?? 0) < 300).map(inShort)).toEqual([]);
     // Nor does it ask to, but for the Lease, which is another version now.
