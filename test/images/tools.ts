@@ -17,10 +17,13 @@ const packages = {
  * Sees to it that what builds images without Docker is there. CI, which says so by the variable CI and is root, gets it
  * installed; nobody else's machine is changed.
  *
+ * @param others further programs that an image takes, and the packages that have them.
  * @throws {Error} that says what to install.
  */
-export async function requireImageTools(log: Log): Promise<void> {
-  const missing = Object.entries(packages).flatMap(([program, names]) => (which(program) ? [] : names));
+export async function requireImageTools(log: Log, others: Record<string, string[]> = {}): Promise<void> {
+  const missing = Object.entries({ ...packages, ...others }).flatMap(([program, names]) =>
+    which(program) ? [] : names,
+  );
   if (process.getuid?.() !== 0) throw new Error('images are built by root: sudo, or docker build without it');
   if (missing.length === 0) return;
   const install = ['install', '--yes', '--no-install-recommends', ...missing];

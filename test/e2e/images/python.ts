@@ -3,8 +3,8 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requireImageTools } from '../../images/tools.ts';
 import { cached } from '../../support/cache.ts';
-import { type Log, runWithProgress, which } from '../../support/process.ts';
-import { packLayer, writeArchive } from './archive.ts';
+import { packLayer, writeArchive } from '../../support/image-archive.ts';
+import { type Log, runWithProgress } from '../../support/process.ts';
 
 /** The image of an agent in Python, with the published SDK. */
 export const pythonImage = 'localhost/macp-e2e/python:0.22.0';
@@ -26,13 +26,7 @@ export async function buildPythonImage(log: Log): Promise<string> {
 }
 
 async function build(dir: string, log: Log): Promise<void> {
-  await requireImageTools(log);
-  const pip = which('pip3') ?? which('pip');
-  if (!pip) {
-    throw new Error(
-      'pip is not on PATH: an agent with the published Python SDK takes it (apt-get install python3-pip)',
-    );
-  }
+  await requireImageTools(log, { pip3: ['python3-pip'] });
   const debian = join(dir, 'debian.tar');
   await runWithProgress(['mmdebstrap', '--variant=extract', '--include=python3,libstdc++6', suite, debian], {
     label: `Debian ${suite} with Python`,
@@ -45,7 +39,7 @@ async function build(dir: string, log: Log): Promise<void> {
   // For the Python of the image, whichever this machine has.
   const platform = ['--platform', `manylinux2014_${process.arch === 'x64' ? 'x86_64' : 'aarch64'}`];
   const binaries = ['--only-binary=:all:', '--python-version', python, '--implementation', 'cp', ...platform];
-  await runWithProgress([pip, 'install', '--target', packages, ...binaries, sdk], {
+  await runWithProgress(['pip3', 'install', '--target', packages, ...binaries, sdk], {
     label: sdk,
     unit: 'lines',
     log,

@@ -4,9 +4,9 @@ import { copyFile, cp, mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { cached } from '../../support/cache.ts';
+import { packLayer, writeArchive } from '../../support/image-archive.ts';
 import type { Log } from '../../support/process.ts';
 import { ensureRuntime } from '../../verify/toolchain/runtime.ts';
-import { packLayer, writeArchive } from './archive.ts';
 
 /** The image of the published MACP runtime. */
 export const runtimeImage = 'localhost/macp-e2e/runtime:0.13.0';

@@ -15,6 +15,7 @@ export interface Content {
   /** Tar files, the lowest first. */
   layers: string[];
   entrypoint: string[];
+  cmd?: string[];
   env?: string[];
 }
 
@@ -37,14 +38,14 @@ export async function packLayer(file: string, folder: string): Promise<void> {
 /** Writes an image as a docker-archive; it runs as user 65532. */
 export async function writeArchive(
   file: string,
-  { ref, layers, entrypoint, env = [] }: Content,
+  { ref, layers, entrypoint, cmd, env = [] }: Content,
 ): Promise<void> {
   const dir = await mkdtemp(join(dirname(file), 'archive-'));
   try {
     const config = {
       architecture: process.arch === 'x64' ? 'amd64' : process.arch,
       os: 'linux',
-      config: { User: '65532:65532', Entrypoint: entrypoint, Env: env },
+      config: { User: '65532:65532', Entrypoint: entrypoint, Cmd: cmd, Env: env },
       rootfs: { type: 'layers', diff_ids: await Promise.all(layers.map(digest)) },
     };
     const names = layers.map((_, index) => `layer-${index}.tar`);
