@@ -1,76 +1,118 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { serverPodSelector } from '../../operator/build/server.ts';
 import type { KubeObject } from '../../operator/cluster/resources.ts';
 import { isReady } from '../../operator/status/judge.ts';
-import { renameImage } from '../support/image-archive.ts';
-import { install } from './cluster/install.ts';
+import { chart, release } from '../support/helm.ts';
+import { type Cluster, openCluster } from './cluster/cluster.ts';
+import { install, uninstall } from './cluster/install.ts';
 import { operatorPods } from './leader.ts';
 import { eventually, openPlace, type Place } from './place.ts';
 import { agentPod, firstLine, providePrograms } from './pods.ts';
+import { type BuiltRelease, buildRelease } from './release/build.ts';
+import { releaseBefore } from './release/history.ts';
 import { activeKey, shortLife, startWork, switched, type Work } from './work.ts';
 
 jest.setTimeout(300_000);
 
+const log = (line: string) => process.stderr.write(`${line}\n`);
+
+let cluster: Cluster | undefined;
 let place: Place;
 let work: Work;
-// What the next release would bring, as far as a cluster can tell: images of other names. Programs of another release there
-// are none yet.
-const next = { sidecar: 'localhost/macp-auth-sidecar:next', operator: 'localhost/macp-auth-operator:next' };
+let former: BuiltRelease;
 
 beforeAll(async () => {
+  const found = await releaseBefore(join(import.meta.dirname, '../..'));
+  log(`an upgrade from ${found.name}`);
+  former = await buildRelease(found, log);
+  cluster = await openCluster();
+  const { sidecar, operator } = former.images;
+  for (const { archive } of [sidecar, operator]) await cluster.onNode('importImage', archive);
+  // Nothing of this tree is there, not even its CRD, when the former release is installed.
+  await uninstall(cluster);
+  const images = { ...cluster.images, sidecar: sidecar.ref, operator: operator.ref };
+  await install({ ...cluster, images }, former.chart);
   place = await openPlace('upgrade');
   await providePrograms(place);
   await place.ready('keys', shortLife);
   work = await startWork(place, 'keys');
-  const dir = await mkdtemp(join(tmpdir(), 'macp-next-'));
-  try {
-    for (const name of ['sidecar', 'operator'] as const) {
-      const file = join(dir, `${name}.tar`);
-      await renameImage(place.cluster.node?.archives[name] as string, file, next[name]);
-      await place.cluster.onNode('importImage', file);
-    }
-  } finally {
-    await rm(dir, { recursive: true });
-  }
 }, 900_000);
 afterAll(async () => {
-  if (place) await install(place.cluster);
+  if (cluster) await install(cluster);
   await place?.close();
 }, 300_000);
 
 const imagesOf = ({ spec }: KubeObject, list: 'containers' | 'initContainers'): string[] =>
   ((spec as { [list: string]: { image: string }[] })[list] ?? []).map(({ image }) => image);
 
-test('an upgrade to other images refuses no token, and sidecars from before follow the new operator', async () => {
+const servers = () => place.pods(`${serverPodSelector},app.kubernetes.io/instance=keys`);
+
+/** The pods of the agents, with the sidecar of each and how often that was started anew. */
+const agents = async () =>
+  (await place.pods('app in (keys-one, keys-two)')).map((pod) => {
+    const { initContainerStatuses } = pod.status as { initContainerStatuses: { restartCount: number }[] };
+    const restarts = initContainerStatuses.map(({ restartCount }) => restartCount);
+    return { uid: pod.metadata.uid, images: imagesOf(pod, 'initContainers'), restarts };
+  });
+
+/** The spec of the CRD as the cluster has it, and as a chart would have it there. */
+async function crdSpecs(from: string): Promise<unknown[]> {
+  const name = 'macpauthissuers.auth.multiagentcoordinationprotocol.io';
+  const file = join(from, 'files/macpauthissuers.yaml');
+  const commands = [
+    ['get', 'crd', name],
+    ['replace', '--dry-run=server', '-f', file],
+  ];
+  return Promise.all(
+    commands.map(async (args) => JSON.parse(await place.kubectl([...args, '-o', 'json'])).spec),
+  );
+}
+
+test('the former release runs, with its own CRD', async () => {
+  const [live, expected] = await crdSpecs(former.chart);
+  expect(live).toEqual(expected);
+  const { sidecar, operator } = former.images;
+  for (const pod of await operatorPods(place.cluster))
+    expect(imagesOf(pod, 'containers')).toEqual([operator.ref]);
+  for (const pod of await servers()) expect(imagesOf(pod, 'containers')).toEqual([sidecar.ref]);
+  const running = await agents();
+  expect(running).toHaveLength(2);
+  for (const { images } of running) expect(images).toEqual([sidecar.ref]);
+});
+
+test('an upgrade as the docs have it refuses no token, and its sidecars follow the new operator through a rotation', async () => {
   const key = await activeKey(place, 'keys');
-  const images = { ...place.cluster.images, ...next };
-  await install({ ...place.cluster, images });
+  const before = await agents();
+  const { sidecar, operator } = place.cluster.images;
+  await place.cluster.helm([
+    ...['upgrade', release.name, chart, '--wait', '--timeout', '180s', '--reset-then-reuse-values'],
+    ...['--set', `operator.image=${operator}`, '--set', `sidecar.image=${sidecar}`],
+  ]);
+  const [live, expected] = await crdSpecs(chart);
+  expect(live).toEqual(expected);
   for (const pod of await operatorPods(place.cluster)) {
-    if (!pod.metadata.deletionTimestamp) expect(imagesOf(pod, 'containers')).toEqual([next.operator]);
+    if (!pod.metadata.deletionTimestamp) expect(imagesOf(pod, 'containers')).toEqual([operator]);
   }
   await eventually(
     'servers of the new image only',
     async () => {
-      const pods = await place.pods(`${serverPodSelector},app.kubernetes.io/instance=keys`);
-      const isNew = (pod: KubeObject) => isReady(pod) && imagesOf(pod, 'containers').includes(next.sidecar);
+      const pods = await servers();
+      const isNew = (pod: KubeObject) => isReady(pod) && imagesOf(pod, 'containers').includes(sidecar);
       if (pods.length === 2 && pods.every(isNew)) return true;
       throw new Error(pods.map((pod) => `${pod.metadata.name} ${imagesOf(pod, 'containers')}`).join(', '));
     },
     120,
   );
-  for (const pod of await place.pods('app in (keys-one, keys-two)'))
-    expect(imagesOf(pod, 'initContainers')).toEqual([place.cluster.images.sidecar]);
   expect(await activeKey(place, 'keys')).toBe(key);
 
   await place.patch('keys', { rotation: { rotateNow: 'upgraded' } });
   const { status } = await switched(place, 'keys', key);
   await work.sees(status?.activeKeyID as string);
+  expect(await agents()).toEqual(before);
   await place.apply(agentPod(place, 'keys', 'newcomer', 'mint', { env: { SENDER: 'agent://newcomer' } }));
   await firstLine(place, 'pod/newcomer', 'token');
   const [newcomer] = await place.pods('app=newcomer');
-  expect(imagesOf(newcomer as KubeObject, 'initContainers')).toEqual([next.sidecar]);
+  expect(imagesOf(newcomer as KubeObject, 'initContainers')).toEqual([sidecar]);
   await work.isUnrefused('an upgrade');
 });

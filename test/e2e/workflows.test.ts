@@ -12,7 +12,7 @@ const files = readdirSync(folder).map((name) => join(folder, name));
 interface Job {
   permissions?: Record<string, string>;
   strategy?: { matrix: Record<string, string[]> };
-  steps: { uses?: string; run?: string; with?: Record<string, string> }[];
+  steps: { uses?: string; run?: string; with?: Record<string, unknown> }[];
 }
 
 const read = (name: string): { permissions?: unknown; jobs: Record<string, Job> } =>
@@ -53,6 +53,14 @@ test('no job may do anything that it is not given, and only those that sign get 
   expect(read('checks.yml').permissions).toEqual({ contents: 'read' });
   const withIdentity = Object.keys(jobs).filter((name) => job(name).permissions?.['id-token'] === 'write');
   expect(withIdentity).toEqual(Object.keys(jobs).filter((name) => /cosign sign/.test(commands(job(name)))));
+});
+
+test('the checks have the whole history, of which the tests make the release before', () => {
+  const [checkout] = read('checks.yml').jobs.checks?.steps ?? [];
+  expect(checkout).toMatchObject({
+    uses: expect.stringContaining('actions/checkout@'),
+    with: { 'fetch-depth': 0 },
+  });
 });
 
 test('each image of the Dockerfile is built for both architectures, named, signed and attested', () => {

@@ -4,11 +4,7 @@ export interface ClusterInfo {
   kubectlPath: string;
   images: Record<'sidecar' | 'operator' | 'runtime' | 'python', string>;
   /** Of a node that the tests started; a cluster that was given is nobody's to harm. */
-  node?: {
-    auditLogPath: string;
-    /** The files of the two images that are shipped. */
-    archives: Record<'sidecar' | 'operator', string>;
-  };
+  node?: { auditLogPath: string };
 }
 
 /** What the node's owner does to it for a test: the arguments of each call. */

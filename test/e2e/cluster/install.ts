@@ -17,17 +17,17 @@ export function runHelm(target: Target, args: string[], values: object = {}): Pr
 }
 
 /**
- * Installs the chart as its README says, in a namespace with the restricted Pod Security standard, or brings what is there
- * back to that; returns when the operator's pods are Ready.
+ * Installs a chart, that of this tree if none is given, as its README says, in a namespace with the restricted Pod Security
+ * standard, or brings what is there back to that; returns when the operator's pods are Ready.
  */
-export async function install(target: Target): Promise<void> {
+export async function install(target: Target, from = chart): Promise<void> {
   const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
   const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: release.namespace, labels } };
   await target.kubectl.run(['apply', '-f', '-'], JSON.stringify(namespace));
   const { operator, sidecar } = target.images;
   await runHelm(
     target,
-    ['upgrade', '--install', release.name, chart, '--values', '-', '--wait', '--timeout', '180s'],
+    ['upgrade', '--install', release.name, from, '--values', '-', '--wait', '--timeout', '180s'],
     { operator: { image: operator }, sidecar: { image: sidecar } },
   );
 }

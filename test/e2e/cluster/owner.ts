@@ -41,10 +41,7 @@ async function startOwn(): Promise<ClusterInfo> {
       runtime: images.runtime.ref,
       python: images.python.ref,
     },
-    node: {
-      auditLogPath: node.controlPlane.auditLogPath,
-      archives: { sidecar: images.sidecar.archive, operator: images.operator.archive },
-    },
+    node: { auditLogPath: node.controlPlane.auditLogPath },
   };
 }
 

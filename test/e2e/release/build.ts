@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import { cp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cached } from '../../support/cache.ts';
+import { type Log, runWithProgress } from '../../support/process.ts';
+import { renameImage } from '../../support/image-archive.ts';
+import { layOut, type Release } from './history.ts';
+
+const root = join(import.meta.dirname, '../../..');
+
+/** What users have of a release. */
+export interface BuiltRelease {
+  /** The folder of its chart. */
+  chart: string;
+  /** What pods call each image, and the docker-archive that it lies in. */
+  images: Record<'sidecar' | 'operator', { ref: string; archive: string }>;
+}
+
+/**
+ * The chart and the images of a commit of this repository, these made by that commit's own `npm run images`; from the cache,
+ * else built, which takes a minute or two. Needs root, and a network for npm.
+ */
+export async function buildRelease(release: Release, log: Log): Promise<BuiltRelease> {
+  const key = createHash('sha256')
+    .update(JSON.stringify([process.arch, release.commit]))
+    .update(await readFile(import.meta.filename))
+    .digest('hex')
+    .slice(0, 12);
+  const folder = await cached('release', key, (dir) => build(dir, release, log), log);
+  const image = (name: string) => ({ ref: refOf(name, release), archive: join(folder, `${name}.tar`) });
+  return {
+    chart: join(folder, 'chart'),
+    images: { sidecar: image('sidecar'), operator: image('operator') },
+  };
+}
+
+// Each commit calls its images the same.
+const refOf = (image: string, { commit }: Release) => `localhost/macp-auth-${image}:${commit.slice(0, 12)}`;
+
+async function build(dir: string, release: Release, log: Log): Promise<void> {
+  const tree = join(dir, 'tree');
+  const made = join(dir, 'made');
+  const temporary = join(dir, 'temporary');
+  for (const folder of [tree, temporary]) await mkdir(folder);
+  await layOut(root, release.commit, tree);
+  await providePackages(tree, release, log);
+  // Of a build that is killed no process stays, since its namespace ends with it, and no file but in this folder.
+  const alone = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
+  await runWithProgress(['unshare', ...alone, 'npm', 'run', 'images', '--', '--output', made], {
+    label: `images of ${release.name}`,
+    unit: 'lines',
+    log,
+    cwd: tree,
+    env: { ...process.env, TMPDIR: temporary },
+  });
+  for (const image of ['sidecar', 'operator']) {
+    await renameImage(join(made, `${image}.tar`), join(dir, `${image}.tar`), refOf(image, release));
+  }
+  await cp(join(tree, 'charts/macp-auth-operator'), join(dir, 'chart'), { recursive: true });
+  for (const folder of [tree, made, temporary]) await rm(folder, { recursive: true });
+}
+
+// For what builds the images; what goes into them is installed inside of their build, by that commit's lock file.
+async function providePackages(tree: string, { name }: Release, log: Log): Promise<void> {
+  const [theirs, ours] = await Promise.all(
+    [tree, root].map((folder) => readFile(join(folder, 'package-lock.json'), 'utf8')),
+  );
+  if (theirs === ours) return symlink(join(root, 'node_modules'), join(tree, 'node_modules'));
+  const argv = ['npm', 'ci', '--no-audit', '--no-fund'];
+  await runWithProgress(argv, { label: `packages of ${name}`, unit: 'lines', log, cwd: tree });
+}
