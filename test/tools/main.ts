@@ -1,6 +1,9 @@
 // npm run tools -- test|e2e: builds and fetches what those tests take, into the cache, so that none of them waits for it.
+import { join } from 'node:path';
 import { ensureBinaries } from '../controlplane/binaries.ts';
 import { buildTestImages } from '../e2e/images/all.ts';
+import { buildRelease } from '../e2e/release/build.ts';
+import { releaseBefore } from '../e2e/release/history.ts';
 import { prepareNode } from '../node/prepare.ts';
 import { ensureActionlint } from '../support/actionlint.ts';
 import { ensureHelm } from '../support/helm.ts';
@@ -8,6 +11,7 @@ import { ensurePromtool } from '../support/promtool.ts';
 import { ensureCaddy } from '../verify/toolchain/caddy.ts';
 import { ensureRuntime } from '../verify/toolchain/runtime.ts';
 
+const root = join(import.meta.dirname, '../..');
 const log = (line: string) => process.stderr.write(`${line}\n`);
 
 const groups: Record<string, () => Promise<unknown>> = {
@@ -26,6 +30,7 @@ const groups: Record<string, () => Promise<unknown>> = {
     await prepareNode(log);
     await ensureActionlint(log);
     await buildTestImages(log);
+    await buildRelease(await releaseBefore(root), log);
   },
 };
 

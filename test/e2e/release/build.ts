@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { cp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cached } from '../../support/cache.ts';
-import { type Log, runWithProgress } from '../../support/process.ts';
 import { renameImage } from '../../support/image-archive.ts';
+import { type Log, runWithProgress } from '../../support/process.ts';
 import { layOut, type Release } from './history.ts';
 
 const root = join(import.meta.dirname, '../../..');
