@@ -25,9 +25,11 @@ export async function warm(folder: string): Promise<void> {
       MACP_AUTH_HEALTH_BIND_ADDRESS: '127.0.0.1',
       MACP_AUTH_SIGNING_ALG: 'ES256',
     },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    // Pipes both, since it runs other code for a file or a terminal.
+    stdio: ['ignore', 'pipe', 'pipe'],
     timeout: limitMilliseconds,
   });
+  child.stderr.pipe(process.stderr);
   try {
     const ended = once(child, 'exit');
     const [mint, health] = await ports(child);
