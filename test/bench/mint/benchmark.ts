@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { type Algorithm, algorithms } from '../../../sidecar/contract/jwk.ts';
+import { requirePrograms } from '../../support/debian.ts';
 import type { Benchmark, Effort, Findings } from '../benchmark.ts';
 import { median, medians } from '../statistics.ts';
 import { describe } from './findings.ts';
@@ -17,14 +18,15 @@ import type { Row } from './row.ts';
 import { createKey, node, type SignWay, type SubjectName, subjectNames } from './subjects.ts';
 
 const rounds = 5;
-const full: Durations = { starts: 5, settle: 2000, warmUp: 2000, load: 4000 };
-const brief: Durations = { starts: 1, settle: 100, warmUp: 300, load: 500 };
+const full: Durations = { starts: 5, settle: 2, warmUp: 2, load: 4 };
+const brief: Durations = { starts: 1, settle: 0, warmUp: 1, load: 1 };
 
 /** The sidecar as shipped, beside what a team would write instead and beside the floor. */
 export const mintBenchmark: Benchmark = { name: 'mint', title: 'Minting', run };
 
 async function run({ smoke, log }: Effort): Promise<Findings> {
   const durations = smoke ? brief : full;
+  await requirePrograms({ wrk: ['wrk'] }, 'to load what is measured', log);
   log('building the bundle');
   execFileSync(node, [join(import.meta.dirname, '../../../sidecar/bundle/build.ts')]);
   log('raw signatures');

@@ -121,7 +121,6 @@ const figures = (rows: readonly Row[]): Figure[] => [
 ];
 
 function method({ rounds, durations, ways }: Measurements): string[] {
-  const seconds = (milliseconds: number) => `${milliseconds / 1000} s`;
   return [
     'The **sidecar** is the bundle of `npm run build`, started by `sidecar/bundle/command.ts`, with mounted files, audit ' +
       'log (to a file) and metrics (scraped once before idle memory is read). **express + jose** is ' +
@@ -129,9 +128,9 @@ function method({ rounds, durations, ways }: Measurements): string[] {
       '`test/bench/floor`: bare `node:http`, `JSON.parse` and `crypto.sign` as documented for JWS ' +
       `(\`ieee-p1363\`), in its faster way here (ES256: ${ways.ES256}, RS256: ${ways.RS256}), and nothing else.`,
     `Medians of ${rounds} rounds in alternating order, each with fresh processes: ${durations.starts} starts, ` +
-      `${seconds(durations.settle)} of rest, then 1, 16 and 64 connections in turn, ${seconds(durations.warmUp)} of warm-up and ` +
-      `${seconds(durations.load)} that count. Before, each program proves that its token is verified.`,
-    'The load is a process of its own on the same machine, each connection with one request at a time. CPU is that of the ' +
+      `${durations.settle} s of rest, then 1, 16 and 64 connections in turn, ${durations.warmUp} s of warm-up and ` +
+      `${durations.load} s that count. Before, each program proves that its token is verified.`,
+    'The load is wrk, a process of its own on the same machine, each connection with one request at a time. CPU is that of the ' +
       'program from `/proc/PID/stat`; memory is from `smaps_rollup`, under load the largest after the three loads; ready is ' +
       'the first good answer of `/readyz` or `/healthz`, asked each millisecond.',
   ];

@@ -1,21 +1,18 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { publicJWK } from '../../unit/sidecar/support/fixtures.ts';
 import { cpuMilliseconds, memoryOf } from '../process.ts';
 import { median } from '../statistics.ts';
-import type { LoadOrder, LoadResult } from './load.ts';
+import { type LoadResult, load } from './load.ts';
 import { type Program, start } from './program.ts';
-import { type BenchKey, node, type SignWay, type SubjectName, subject } from './subjects.ts';
+import { type BenchKey, type SignWay, type SubjectName, subject } from './subjects.ts';
 
 /** Numbers of connections under which everything is measured. */
 export const connectionCounts = [1, 16, 64] as const;
 
-/** How much is done: how long things take, in milliseconds, and how often a program is started. */
+/** How much is done: how long things take, in whole seconds, and how often a program is started. */
 export interface Durations {
   starts: number;
   settle: number;
@@ -68,7 +65,7 @@ export async function measure(
   try {
     // As kubelet and Prometheus leave a sidecar: asked whether it is ready, and scraped.
     if (name === 'sidecar') await ok(`http://127.0.0.1:${program.healthPort}/metrics`);
-    await pause(durations.settle);
+    await pause(durations.settle * 1000);
     const idle = memoryOf(program.pid);
     await proveThatItMints(program, key);
     let loadRSS = 0;
@@ -89,20 +86,11 @@ async function underLoad(
   connections: number,
   durations: Durations,
 ): Promise<UnderLoad> {
-  const order: LoadOrder = { port, connections, warmUp: durations.warmUp, duration: durations.load, body };
-  const load = spawn(node, [join(import.meta.dirname, 'load.ts'), JSON.stringify(order)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const said = text(load.stdout);
-  const ended = once(load, 'exit');
-  // The first thing that it says is that it counts from now on.
-  await Promise.race([once(load.stdout, 'data'), ended]);
+  const order = { port, connections, body };
+  await load({ ...order, seconds: durations.warmUp });
   const before = cpuMilliseconds(pid);
-  const [code] = await ended;
+  const result = await load({ ...order, seconds: durations.load });
   const used = cpuMilliseconds(pid) - before;
-  if (code !== 0) throw new Error(`the load ended with ${code}`);
-  const result: LoadResult = JSON.parse((await said).split('\n')[1] ?? '');
-  if (result.refused > 0) throw new Error(`${result.refused} mints were refused`);
   return { ...result, cpuMicroseconds: (used * 1000) / result.mints };
 }
 
