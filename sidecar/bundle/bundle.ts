@@ -8,6 +8,7 @@ const root = join(import.meta.dirname, '../..');
 
 /** What esbuild is told of all that it makes here. */
 export const formOfPrograms = {
+  absWorkingDir: root,
   bundle: true,
   platform: 'node',
   target: 'node22.19',
@@ -33,7 +34,6 @@ export async function bundle(
   const { metafile } = await build({
     ...formOfPrograms,
     ...special,
-    absWorkingDir: root,
     entryPoints: [entry],
     outfile: file,
     minify: true,

@@ -30,6 +30,7 @@ export async function warm(folder: string): Promise<void> {
     timeout: limitMilliseconds,
   });
   child.stderr.pipe(process.stderr);
+  const closed = once(child, 'close');
   try {
     const ended = once(child, 'exit');
     const [mint, health] = await ports(child);
@@ -44,6 +45,8 @@ export async function warm(folder: string): Promise<void> {
   } finally {
     // A build that fails leaves no process.
     child.kill('SIGKILL');
+    // Until then its last words are not out.
+    await closed;
   }
 }
 
