@@ -57,6 +57,9 @@ export async function listen(
         draining = true;
         for (const response of latest.values()) {
           if (response?.headersSent === false) response.setHeader('Connection', 'close');
+          // It may wait for an answer before it, of a request that was sent on the same connection without a pause.
+          else if (response?.writableFinished === false)
+            response.once('close', () => server.closeIdleConnections());
         }
         server.close(() => resolve());
         // Node.js takes a connection that has sent nothing yet for a busy one, and would wait for its request.
