@@ -12,14 +12,23 @@ const files = readdirSync(folder).map((name) => join(folder, name));
 interface Job {
   permissions?: Record<string, string>;
   strategy?: { matrix: Record<string, string[]> };
-  steps: { uses?: string; run?: string; with?: Record<string, unknown> }[];
+  needs?: string | string[];
+  /** Another workflow, in place of steps. */
+  uses?: string;
+  'timeout-minutes'?: number;
+  steps?: { uses?: string; run?: string; with?: Record<string, unknown> }[];
 }
 
 const read = (name: string): { permissions?: unknown; jobs: Record<string, Job> } =>
   parse(readFileSync(join(folder, name), 'utf8'));
 const { jobs } = read('publish.yml');
-const job = (name: string): Job => jobs[name] ?? { steps: [] };
-const commands = ({ steps }: Job) => steps.map(({ run }) => run ?? '').join('\n');
+const job = (name: string): Job => jobs[name] ?? {};
+const stepsOf = ({ steps = [] }: Job) => steps;
+const commands = (one: Job) =>
+  stepsOf(one)
+    .map(({ run }) => run ?? '')
+    .join('\n');
+const actionsOf = (one: Job) => stepsOf(one).map(({ uses }) => uses?.split('@')[0]);
 
 test('actionlint finds nothing in the workflows, and finds a mistake', async () => {
   const actionlint = await ensureActionlint((line) => process.stderr.write(`${line}\n`));
@@ -43,7 +52,8 @@ test('actionlint finds nothing in the workflows, and finds a mistake', async () 
 
 test('every action is pinned to a commit, and a comment says which version that is', () => {
   const lines = files.flatMap((file) => readFileSync(file, 'utf8').split('\n'));
-  const uses = lines.filter((line) => /^\s*(- )?uses:/.test(line));
+  // But for the workflow beside it, which is of the same commit.
+  const uses = lines.filter((line) => /^\s*(- )?uses: (?!\.\/)/.test(line));
   expect(uses.length).toBeGreaterThan(0);
   for (const line of uses) expect(line).toMatch(/uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
 });
@@ -56,11 +66,21 @@ test('no job may do anything that it is not given, and only those that sign get 
 });
 
 test('the checks have the whole history, of which the tests make the release before', () => {
-  const [checkout] = read('checks.yml').jobs.checks?.steps ?? [];
+  const [checkout] = stepsOf(read('checks.yml').jobs.checks ?? {});
   expect(checkout).toMatchObject({
     uses: expect.stringContaining('actions/checkout@'),
     with: { 'fetch-depth': 0 },
   });
+});
+
+test('the checks may take what all their stages may', () => {
+  const run = readFileSync(join(root, '.ci/run'), 'utf8');
+  const budgets = [...run.matchAll(/^(?:stage|begin_beside) \S+ (\d+) /gm)].map(([, seconds]) =>
+    Number(seconds),
+  );
+  expect(budgets.length).toBeGreaterThan(5);
+  const seconds = budgets.reduce((sum, budget) => sum + budget);
+  expect(seconds).toBeLessThan((read('checks.yml').jobs.checks?.['timeout-minutes'] ?? 0) * 60);
 });
 
 test('each image of the Dockerfile is built for both architectures, named, signed and attested', () => {
@@ -70,11 +90,22 @@ test('each image of the Dockerfile is built for both architectures, named, signe
   expect(job('build').strategy?.matrix).toEqual({ image: images, arch: ['amd64', 'arm64'] });
   expect(job('image').strategy?.matrix).toEqual({ image: images });
   expect(commands(job('image'))).toContain('cosign sign --yes --recursive "$IMAGE@$DIGEST"');
-  const uses = job('image').steps.map((step) => step.uses?.split('@')[0]);
-  expect(uses).toEqual(expect.arrayContaining(['actions/attest-build-provenance', 'actions/attest-sbom']));
+  const attestations = ['actions/attest-build-provenance', 'actions/attest-sbom'];
+  expect(actionsOf(job('image'))).toEqual(expect.arrayContaining(attestations));
+  const build = stepsOf(job('build')).find(({ uses }) => uses?.startsWith('docker/build-push-action@'));
+  expect(build?.with).toMatchObject({ provenance: 'mode=max', sbom: true });
 });
 
-test('the chart is published and signed', () => {
+test('nothing is published of a commit whose checks fail', () => {
+  expect(job('checks').uses).toBe('./.github/workflows/checks.yml');
+  expect(job('build').needs).toContain('checks');
+  expect(job('image').needs).toContain('build');
+  expect(job('chart').needs).toContain('image');
+});
+
+test('the chart is published with the images of the same tag, signed and attested', () => {
+  expect(commands(job('chart'))).toMatch(/for image in operator sidecar.*\.image = .*helm package/s);
+  expect(actionsOf(job('chart'))).toContain('actions/attest-build-provenance');
   expect(commands(job('chart'))).toContain('helm package charts/macp-auth-operator');
   expect(commands(job('chart'))).toContain('cosign sign --yes "$REGISTRY/charts/macp-auth-operator@$DIGEST"');
 });
