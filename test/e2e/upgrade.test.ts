@@ -39,8 +39,11 @@ beforeAll(async () => {
   work = await startWork(place, 'keys');
 }, 900_000);
 afterAll(async () => {
-  if (cluster) await install(cluster);
-  await place?.close();
+  try {
+    if (cluster) await install(cluster);
+  } finally {
+    await place?.close();
+  }
 }, 300_000);
 
 const imagesOf = ({ spec }: KubeObject, list: 'containers' | 'initContainers'): string[] =>
@@ -73,12 +76,10 @@ test('the former release runs, with its own CRD', async () => {
   const [live, expected] = await crdSpecs(former.chart);
   expect(live).toEqual(expected);
   const { sidecar, operator } = former.images;
-  for (const pod of await operatorPods(place.cluster))
-    expect(imagesOf(pod, 'containers')).toEqual([operator.ref]);
-  for (const pod of await servers()) expect(imagesOf(pod, 'containers')).toEqual([sidecar.ref]);
-  const running = await agents();
-  expect(running).toHaveLength(2);
-  for (const { images } of running) expect(images).toEqual([sidecar.ref]);
+  const programs = (pods: KubeObject[]) => pods.flatMap((pod) => imagesOf(pod, 'containers'));
+  expect(programs(await operatorPods(place.cluster))).toEqual([operator.ref, operator.ref]);
+  expect(programs(await servers())).toEqual([sidecar.ref, sidecar.ref]);
+  expect((await agents()).map(({ images }) => images)).toEqual([[sidecar.ref], [sidecar.ref]]);
 });
 
 test('an upgrade as the docs have it refuses no token, and its sidecars follow the new operator through a rotation', async () => {
@@ -91,9 +92,8 @@ test('an upgrade as the docs have it refuses no token, and its sidecars follow t
   ]);
   const [live, expected] = await crdSpecs(chart);
   expect(live).toEqual(expected);
-  for (const pod of await operatorPods(place.cluster)) {
-    if (!pod.metadata.deletionTimestamp) expect(imagesOf(pod, 'containers')).toEqual([operator]);
-  }
+  const staying = (await operatorPods(place.cluster)).filter(({ metadata }) => !metadata.deletionTimestamp);
+  expect(staying.map((pod) => imagesOf(pod, 'containers'))).toEqual([[operator], [operator]]);
   await eventually(
     'servers of the new image only',
     async () => {

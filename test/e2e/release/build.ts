@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { cp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { cachedDataVersionTag } from 'node:v8';
 import { cached } from '../../support/cache.ts';
 import { renameImage } from '../../support/image-archive.ts';
 import { type Log, runWithProgress } from '../../support/process.ts';
@@ -21,11 +22,13 @@ export interface BuiltRelease {
  * else built, which takes a minute or two. Needs root, and a network for npm.
  */
 export async function buildRelease(release: Release, log: Log): Promise<BuiltRelease> {
-  const key = createHash('sha256')
-    .update(JSON.stringify([process.arch, release.commit]))
-    .update(await readFile(import.meta.filename))
-    .digest('hex')
-    .slice(0, 12);
+  // Compiled code in the images is for one version of V8 and the features of this processor.
+  const hash = createHash('sha256').update(
+    JSON.stringify([process.arch, cachedDataVersionTag(), release.commit]),
+  );
+  for (const file of ['build.ts', 'history.ts', '../../support/image-archive.ts'])
+    hash.update(await readFile(join(import.meta.dirname, file)));
+  const key = hash.digest('hex').slice(0, 12);
   const folder = await cached('release', key, (dir) => build(dir, release, log), log);
   const image = (name: string) => ({ ref: refOf(name, release), archive: join(folder, `${name}.tar`) });
   return {
@@ -44,7 +47,7 @@ async function build(dir: string, release: Release, log: Log): Promise<void> {
   for (const folder of [tree, temporary]) await mkdir(folder);
   await layOut(root, release.commit, tree);
   await providePackages(tree, release, log);
-  // Of a build that is killed no process stays, since its namespace ends with it, and no file but in this folder.
+  // Of a build that is killed no process stays, since its namespace ends with it, and no file but in this folder and the cache.
   const alone = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
   await runWithProgress(['unshare', ...alone, 'npm', 'run', 'images', '--', '--output', made], {
     label: `images of ${release.name}`,

@@ -11,13 +11,12 @@ export interface Release {
   name: string;
 }
 
-// What is in the images and the chart, and how it is started. Packages alone make no release: most are for tests.
-const shipped = ['charts/macp-auth-operator', 'Dockerfile', 'operator', 'sidecar'];
+const chart = 'charts/macp-auth-operator';
 
 /**
  * The release before the tree in a folder of a clone, as that lies there, committed or not: the highest version `v*` of its
- * history that is not this tree itself. Before there is one, the last commit on its way (by first parents) of which
- * another chart or other programs would be shipped.
+ * history that is not this tree itself. Before there is one, the last commit on its way (by first parents) that has another
+ * chart.
  *
  * @throws {Error} that says what to do, where the clone's history does not have it.
  */
@@ -34,12 +33,12 @@ export async function releaseBefore(root: string): Promise<Release> {
     }
   }
   for (const commit of lines(await git(root, 'rev-list', '--first-parent', 'HEAD'))) {
-    if (await differs(root, commit, shipped)) return { commit, name: commit.slice(0, 12) };
+    if (await differs(root, commit, [chart])) return { commit, name: commit.slice(0, 12) };
   }
   throw new Error(
     isShallow === 'true'
       ? 'the history of this clone ends before the last release: git fetch --unshallow --tags'
-      : 'no commit before this tree ships anything else: there is nothing to upgrade from',
+      : 'no commit before this tree has another chart: there is nothing to upgrade from',
   );
 }
 

@@ -36,10 +36,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true }));
 
-test('before there is a tag it is the last commit with another chart or program', async () => {
+test('before there is a tag it is the last commit with another chart', async () => {
   await commit(chart, 'one');
-  const second = await commit(chart, 'two');
-  await commit('operator/main.ts', 'three');
+  const second = await commit('operator/main.ts', 'two');
+  await commit(chart, 'three');
   expect(await releaseBefore(root)).toEqual({ commit: second, name: second.slice(0, 12) });
   const words = await commit('README.md', 'words');
   expect(await releaseBefore(root)).toMatchObject({ commit: second });
@@ -58,7 +58,7 @@ test('a branch that was merged is one step', async () => {
   const first = await commit(chart, 'one');
   git('switch', '--quiet', '--create', 'branch');
   await commit(chart, 'half');
-  await commit('operator/main.ts', 'all');
+  await commit(chart, 'all');
   git('switch', '--quiet', 'main');
   git('merge', '--quiet', '--no-ff', 'branch');
   expect(await releaseBefore(root)).toMatchObject({ commit: first });
