@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { objectNames } from '../../operator/api/names.ts';
+import { debuggable, holdAt } from '../support/debugger.ts';
 import { agentPod } from './agent-pod.ts';
 import { type Bench, eventually, openBench } from './support.ts';
 
@@ -34,6 +35,48 @@ describe('operators', () => {
     );
     await bench.quiet();
     await Promise.all(both.map((operator) => operator.stop()));
+  }, 180_000);
+
+  test('one that decided by an older keyring is refused by its version, and changes nothing', async () => {
+    const late = bench.operator(undefined, undefined, debuggable);
+    const rotation = {
+      interval: '10m',
+      verifierCacheTTL: '1s',
+      propagation: '1s',
+      clockSkew: '1s',
+      grace: '5m',
+    };
+    const spec = { ttl: { default: '1s', max: '1s' }, rotation };
+    await bench.apply('overtaken', spec);
+    const before = (await bench.ready('overtaken')).status?.activeKeyID;
+    const update = 'if (secret) await client.replace(resources.secrets, body);';
+    const held = await holdAt(late, 'operator/apply/keyring.ts', update);
+    await bench.apply('overtaken', { ...spec, rotation: { ...rotation, rotateNow: 'now' } });
+    await held.reached;
+
+    const other = bench.operator();
+    await eventually('another active key', async () => {
+      const { status } = await bench.issuer('overtaken');
+      return status?.activeKeyID !== before;
+    });
+    await bench.ready('overtaken');
+    await bench.quiet();
+    const { keyring } = objectNames({ namespace: bench.namespace, name: 'overtaken' });
+    const newer = await bench.secret(keyring);
+    const refused = () =>
+      bench.cluster.readAudit(
+        ({ verb, objectRef, responseStatus }) =>
+          verb === 'update' &&
+          objectRef?.namespace === bench.namespace &&
+          objectRef.name === keyring &&
+          responseStatus?.code === 409,
+      );
+    expect(await refused()).toEqual([]);
+    held.release();
+    await eventually('the refusal', async () => (await refused()).length > 0);
+    await bench.quiet();
+    expect(await bench.secret(keyring)).toEqual(newer);
+    await Promise.all([late.stop(), other.stop()]);
   }, 180_000);
 
   test('stop in good order on SIGTERM', async () => {

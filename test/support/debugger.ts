@@ -28,8 +28,9 @@ export interface Held {
 export async function holdAt(process: OperatorProcess, file: string, text: string): Promise<Held> {
   const path = join(root, file);
   const lines = readFileSync(path, 'utf8').split('\n');
-  const lineNumber = lines.findIndex((line) => line.trim() === text);
-  if (lineNumber < 0) throw new Error(`${file} has no line ${text}`);
+  const [lineNumber, another] = lines.flatMap((line, index) => (line.trim() === text ? [index] : []));
+  if (lineNumber === undefined || another !== undefined)
+    throw new Error(`${file} must have one line ${text}`);
 
   process.signal('SIGUSR1');
   const deadline = Date.now() + patienceMs;
