@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -323,14 +323,16 @@ test('monitors without the CRDs of prometheus-operator are refused by kind, and 
 describe('with the CRDs of prometheus-operator', () => {
   /** The objects for it as the chart has them, not as the API server keeps them, by kind and name. */
   const found = new Map<string, Thing>();
-  let crds: string[];
+  let crds: string[] = [];
 
   beforeAll(async () => {
     crds = (await ensureMonitoringCRDs(log)).flatMap((file) => ['-f', file]);
     await kubectl.run(['create', ...crds]);
     await kubectl.run(['wait', '--for=condition=Established', '--timeout=60s', ...crds]);
   }, 120_000);
-  afterAll(() => kubectl.run(['delete', ...crds]), 60_000);
+  afterAll(async () => {
+    if (crds.length > 0) await kubectl.run(['delete', ...crds, '--ignore-not-found']);
+  }, 60_000);
 
   const strictly = (object: object) =>
     kubectl.run(['replace', '--dry-run=server', '--validate=strict', '-f', '-'], JSON.stringify(object));
@@ -483,4 +485,33 @@ test('its namespace goes with an issuer in it, and the CRD and the other issuers
   await install(values({ operator: { replicas: 0 } }));
   await run(['uninstall', release.name, ...wait]);
   expect(await kubectl.run(policies)).toBe('');
+}, 240_000);
+
+test('plain manifests install the same by kubectl, as kustomize takes them too, and issuers go on with their keys', async () => {
+  const images = ['--set', `operator.image=${operatorImage}`, '--set', `sidecar.image=${sidecarImage}`];
+  const root = join(import.meta.dirname, '../..');
+  await promisify(execFile)(process.execPath, ['charts/manifests.ts', ...images], { cwd: root });
+  const file = join(root, 'dist/manifests.yaml');
+  await kubectl.run(['apply', '-f', file]);
+  const rollout = ['rollout', 'status', 'deployment/macp-auth-operator', '--timeout=90s'];
+  await kubectl.run([...rollout, '-n', release.namespace]);
+  await client.mergePatch(resources.issuers, 'default', 'team', { spec: { ttl: { max: '3h' } } });
+  await eventually('the new spec in status', async () => {
+    const { metadata, status } = await client.get(resources.issuers, 'default', 'team');
+    const { observedGeneration } = (status ?? {}) as { observedGeneration?: number };
+    return observedGeneration === (metadata as { generation?: number }).generation;
+  });
+  await ready();
+  expect(await activeKey()).toBe(key);
+
+  const folder = join(dir, 'kustomization');
+  await mkdir(folder);
+  await cp(file, join(folder, 'manifests.yaml'));
+  await writeFile(join(folder, 'kustomization.yaml'), 'resources: [manifests.yaml]\n');
+  const namesIn = (text: string) =>
+    parseAllDocuments(text)
+      .map((document) => document.toJSON() as Thing | null)
+      .flatMap((object) => (object ? `${object.kind} ${object.metadata.name}` : []))
+      .sort();
+  expect(namesIn(await kubectl.run(['kustomize', folder]))).toEqual(namesIn(await readFile(file, 'utf8')));
 }, 240_000);
