@@ -23,7 +23,7 @@ afterAll(async () => {
   await place?.close();
 }, 300_000);
 
-const nothing = (kind: string) =>
+const namesOf = (kind: string) =>
   place.cluster.kubectl.run([
     ...['get', kind, '-A', '-l', `app.kubernetes.io/instance=${release.name}`, '-o', 'name'],
   ]);
@@ -31,7 +31,7 @@ const nothing = (kind: string) =>
 test('agents mint on while the chart is uninstalled, and an install goes on with their keys', async () => {
   const key = await activeKey(place, 'keys');
   await place.cluster.helm(['uninstall', release.name, '--wait', '--timeout', '120s']);
-  expect(await nothing('deployments,clusterroles,validatingadmissionpolicies')).toBe('');
+  expect(await namesOf('deployments,clusterroles,validatingadmissionpolicies')).toBe('');
   await work.goesOn(50);
   await install(place.cluster);
   expect(await activeKey(place, 'keys')).toBe(key);

@@ -17,7 +17,7 @@ export function runHelm(target: Target, args: string[], values: object = {}): Pr
 }
 
 /**
- * Installs a chart, that of this tree if none is given, as its README says, in a namespace with the restricted Pod Security
+ * Installs a chart, that of this tree if none is given, as docs/installation.md says, in a namespace with the restricted Pod Security
  * standard, or brings what is there back to that; returns when the operator's pods are Ready.
  */
 export async function install(target: Target, from = chart): Promise<void> {

@@ -15,7 +15,7 @@ const log = (line: string) => process.stderr.write(`${line}\n`);
 const [socket] = process.argv.slice(2);
 
 let node: ClusterNode | undefined;
-/** A cluster that was given is left as it was. */
+/** A cluster that was given is left as it was: without the chart. */
 let leave = async () => {};
 let opened: Promise<ClusterInfo> | undefined;
 
@@ -23,7 +23,12 @@ async function open(): Promise<ClusterInfo> {
   const begin = Date.now();
   const info = (await givenCluster(log)) ?? (await startOwn());
   const target = { kubectl: kubectlFor(info.kubectlPath, info.kubeconfigPath), log, ...info };
-  if (!info.node && !(await isInstalled(target))) leave = () => uninstall(target);
+  if (!info.node) {
+    // The tests uninstall it, and delete its namespace.
+    if (await isInstalled(target))
+      throw new Error('the given cluster has the chart already: uninstall it first');
+    leave = () => uninstall(target);
+  }
   await install(target);
   log(`a cluster with the chart in it after ${((Date.now() - begin) / 1000).toFixed(1)} s`);
   return info;
