@@ -61,5 +61,6 @@ LABEL org.opencontainers.image.title="macp-auth-operator" \
       org.opencontainers.image.description="Kubernetes operator that makes, publishes and rotates the keys of MACP agents' JWTs"
 COPY --from=build --chown=0:0 /src/dist/operator/LICENSES.txt /src/dist/operator/operator.cjs /app/
 EXPOSE 8081
+# No health check: it runs in Kubernetes alone, which has probes of its own.
 # From here on: operator/bundle/command.ts.
 ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=4", "--heap-growing-percent=20", "/app/operator.cjs"]

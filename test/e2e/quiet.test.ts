@@ -22,14 +22,15 @@ beforeAll(async () => {
 }, 900_000);
 afterAll(() => place?.close());
 
-/** What was written so far in this namespace by anybody, and elsewhere by the operator but for its Lease. */
+/** What was written so far in this namespace and the operator's by anybody, but for its Lease, and elsewhere by the operator. */
 async function writes(): Promise<string[]> {
   const events = await readAuditLog(
     place.cluster.node?.auditLogPath as string,
     (event) =>
       isWrite(event) &&
       (event.objectRef?.namespace === place.namespace ||
-        (event.user.username === operatorUser && event.objectRef?.resource !== 'leases')),
+        (event.objectRef?.resource !== 'leases' &&
+          (event.objectRef?.namespace === release.namespace || event.user.username === operatorUser))),
   );
   return events.map(
     ({ user, verb, objectRef }) =>

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { finalizer, type MacpAuthIssuer } from '../../operator/api/names.ts';
 import { type KubeObject, resources } from '../../operator/cluster/resources.ts';
 import { type AuditEvent, followAuditLog } from '../controlplane/audit.ts';
@@ -22,14 +22,19 @@ interface Home {
   grant(missing?: Permission): Promise<unknown>;
   /** What the operator asked for of that role since its RoleBinding was gone. */
   requests(): Promise<AuditEvent[]>;
+  /** Takes all of it away, whatever became of it. */
   close(): Promise<void>;
 }
 
 // A namespace that is deleted takes the RoleBinding in it along at no certain moment: here it is gone before.
 describe('an operator for some namespaces, whose RoleBinding goes before the namespace does,', () => {
   let bench: Bench;
+  const homes: Home[] = [];
   beforeAll(async () => {
     bench = await openBench('leave');
+  }, 120_000);
+  afterEach(async () => {
+    for (const home of homes.splice(0)) await home.close();
   }, 120_000);
   afterAll(() => bench?.close(), 60_000);
 
@@ -82,7 +87,7 @@ describe('an operator for some namespaces, whose RoleBinding goes before the nam
       (event) => event.user.username === user && isOfRole(event),
     );
     const seen: AuditEvent[] = [];
-    return {
+    const home: Home = {
       namespace,
       user,
       grant,
@@ -91,11 +96,15 @@ describe('an operator for some namespaces, whose RoleBinding goes before the nam
         return seen;
       },
       async close() {
+        await grant();
+        await kubectl.run(['delete', 'namespace', namespace, '--ignore-not-found', '--timeout=90s']);
         await operator.stop();
         await kubectl.run(['delete', 'clusterrole,clusterrolebinding', namespace]);
         await kubectl.run(['delete', 'serviceaccount', namespace, '-n', operatorNamespace]);
       },
     };
+    homes.push(home);
+    return home;
   }
 
   const isRefused = ({ responseStatus }: AuditEvent) => responseStatus?.code === 403;
@@ -116,7 +125,6 @@ describe('an operator for some namespaces, whose RoleBinding goes before the nam
     const requests = await home.requests();
     expect(requests.filter(isRefused)).toEqual([]);
     expect([...new Set(requests.map(asked))].sort()).toEqual(granted.map(sentence).sort());
-    await home.close();
   }, 180_000);
 
   test.each(granted.map((permission) => [sentence(permission), permission] as const))(
@@ -143,7 +151,6 @@ describe('an operator for some namespaces, whose RoleBinding goes before the nam
       expect(metadata.finalizers).toEqual([finalizer]);
       await home.grant();
       await removed(home.namespace);
-      await home.close();
     },
     240_000,
   );

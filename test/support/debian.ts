@@ -20,7 +20,7 @@ export async function requirePrograms(
   const missing = Object.entries(packages).flatMap(([program, names]) => (which(program) ? [] : names));
   if (missing.length === 0) return;
   const install = ['install', '--yes', '--no-install-recommends', ...missing];
-  if (!process.env.CI || !which('apt-get')) {
+  if (!process.env.CI || process.getuid?.() !== 0 || !which('apt-get')) {
     throw new Error(
       `${missing.join(', ')} is needed ${purpose}: apt-get update && apt-get ${install.join(' ')}`,
     );

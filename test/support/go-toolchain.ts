@@ -57,6 +57,8 @@ export async function ensureToolchain(toolchain: Toolchain, log: Log): Promise<s
         cwd: source,
         env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' },
       });
+      const unknown = names.filter((program) => !existsSync(join(dir, program)));
+      if (unknown.length > 0) throw new Error(`${source}: no package's path ends with ${unknown.join(', ')}`);
     },
     log,
   );

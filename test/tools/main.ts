@@ -7,6 +7,7 @@ import { releaseBefore } from '../e2e/release/history.ts';
 import { prepareNode } from '../node/prepare.ts';
 import { ensureActionlint } from '../support/actionlint.ts';
 import { ensureHelm } from '../support/helm.ts';
+import { ensureMonitoringCRDs } from '../support/prometheus-operator.ts';
 import { ensurePromtool } from '../support/promtool.ts';
 import { ensureCaddy } from '../verify/toolchain/caddy.ts';
 import { ensureRuntime } from '../verify/toolchain/runtime.ts';
@@ -23,6 +24,7 @@ const groups: Record<string, () => Promise<unknown>> = {
         await ensureRuntime({ log });
         await ensureHelm(log);
         await ensurePromtool(log);
+        await ensureMonitoringCRDs(log);
         await ensureCaddy(log);
       })(),
     ]),
