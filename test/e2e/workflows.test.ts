@@ -104,7 +104,9 @@ test('nothing is published of a commit whose checks fail', () => {
 });
 
 test('the chart is published with the images of the same tag, signed and attested', () => {
-  expect(commands(job('chart'))).toMatch(/for image in operator sidecar.*\.image = .*helm package/s);
+  expect(commands(job('chart'))).toMatch(
+    /for image in operator sidecar.*\.image = .*\.runbookURL = .*helm package/s,
+  );
   expect(actionsOf(job('chart'))).toContain('actions/attest-build-provenance');
   expect(commands(job('chart'))).toContain('helm package charts/macp-auth-operator');
   expect(commands(job('chart'))).toContain('cosign sign --yes "$REGISTRY/charts/macp-auth-operator@$DIGEST"');
