@@ -1,7 +1,16 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose';
 import { eventually, issuerLabel, openPlace, type Place } from './place.ts';
-import { agentPod, agentSpec, firstLine, linesOf, podIPOf, providePrograms, runScript } from './pods.ts';
+import {
+  agentPod,
+  agentSpec,
+  firstLine,
+  linesOf,
+  podIPOf,
+  providePrograms,
+  readInside,
+  runScript,
+} from './pods.ts';
 
 jest.setTimeout(240_000);
 
@@ -22,9 +31,7 @@ beforeAll(async () => {
     },
   ];
   const [plain] = await Promise.all([place.ready('plain'), place.ready('granted', { agents: { grants } })]);
-  jwks = JSON.parse(
-    await runScript(place, 'keys', `console.log(await (await fetch('${plain.status?.jwksURL}')).text())`),
-  );
+  jwks = JSON.parse(await readInside(place, 'keys', plain.status?.jwksURL as string));
 }, 900_000);
 afterAll(() => place?.close());
 
@@ -112,9 +119,7 @@ test('a grant pins what a ServiceAccount mints, and who has none mints nothing',
     pod('stranger', 'stranger'),
   );
   const granted = await place.issuer('granted');
-  const keys = JSON.parse(
-    await runScript(place, 'keys', `console.log(await (await fetch('${granted.status?.jwksURL}')).text())`),
-  );
+  const keys = JSON.parse(await readInside(place, 'keys', granted.status?.jwksURL as string));
   const minted = async (name: string) =>
     claimsOf((await firstLine(place, `pod/${name}`, 'token')).token, keys);
   expect(await minted('planner')).toMatchObject({ sub: `agent://${place.namespace}/planner` });

@@ -8,7 +8,7 @@ import { serverPodSelector } from '../../operator/build/server.ts';
 import { resources } from '../../operator/cluster/resources.ts';
 import { release } from '../support/helm.ts';
 import { eventually, openPlace, type Place } from './place.ts';
-import { podIPOf, runScript } from './pods.ts';
+import { podIPOf, readInside } from './pods.ts';
 
 jest.setTimeout(300_000);
 
@@ -18,7 +18,6 @@ beforeAll(async () => {
 }, 900_000);
 afterAll(() => place?.close());
 
-const print = (url: string) => `console.log(await (await fetch(${JSON.stringify(url)})).text())`;
 const kids = (jwks: string): string[] =>
   JSON.parse(jwks)
     .keys.map(({ kid }: { kid: string }) => kid)
@@ -44,12 +43,12 @@ test('an issuer without a wish of its own is Ready, and its Service and both its
   const { status } = await place.ready('plain');
   const expected = status?.keys?.map(({ keyID }) => keyID).sort();
   expect(expected).toHaveLength(3);
-  expect(kids(await runScript(place, 'by-name', print(status?.jwksURL as string)))).toEqual(expected);
+  expect(kids(await readInside(place, 'by-name', status?.jwksURL as string))).toEqual(expected);
   const pods = await place.pods(`${serverPodSelector},app.kubernetes.io/instance=plain`);
   expect(pods).toHaveLength(2);
   for (const pod of pods) {
     const url = `http://${podIPOf(pod)}:3200/.well-known/jwks.json`;
-    expect(kids(await runScript(place, `of-${pod.metadata.name}`, print(url)))).toEqual(expected);
+    expect(kids(await readInside(place, `of-${pod.metadata.name}`, url))).toEqual(expected);
   }
 });
 

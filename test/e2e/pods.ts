@@ -122,6 +122,18 @@ export async function runScript(place: Place, name: string, script: string): Pro
   return text;
 }
 
+/** Reads a URL from a pod of its own. It may refuse at first: kube-proxy hears of a Service's pods a little after us. */
+export const readInside = (place: Place, name: string, url: string): Promise<string> =>
+  runScript(
+    place,
+    name,
+    `let text; while (text === undefined) {
+      try { text = await (await fetch('${url}')).text() }
+      catch (error) { if (error.cause?.code !== 'ECONNREFUSED') throw error; await new Promise((resolve) => setTimeout(resolve, 100)) }
+    }
+    console.log(text)`,
+  );
+
 const output = (place: Place, object: string) => place.kubectl(['logs', object, '-c', 'agent', '--tail=-1']);
 
 const parsed = (text: string): (Line & { at: number })[] =>
