@@ -54,7 +54,7 @@ EXPOSE 3200
 # Kubernetes has probes of its own.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["/usr/local/bin/node", "-e", \
     "const e = process.env; require('node:http').get({ host: e.MACP_AUTH_BIND_ADDRESS || '127.0.0.1', port: e.PORT || 3200, path: '/healthz' }, (r) => process.exit(r.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
-ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=2", "--v8-pool-size=1", "--disable-warning=DEP0169", "/app/start.cjs"]
+ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=4", "--v8-pool-size=1", "--disable-warning=DEP0169", "/app/start.cjs"]
 
 FROM runtime AS operator
 LABEL org.opencontainers.image.title="macp-auth-operator" \

@@ -20,7 +20,7 @@ export function startCommand(folder: string): StartCommand {
     arguments: [
       // A small young generation. Of V8's options only those may stand here that leave it the code that Node.js has compiled
       // of its own modules: see the record.
-      '--max-semi-space-size=2',
+      '--max-semi-space-size=4',
       // One thread helps the main one to collect garbage, in place of four: the main one waits for each of them, and each
       // waits for a processor.
       '--v8-pool-size=1',
