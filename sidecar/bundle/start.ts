@@ -2,7 +2,7 @@
 // has a cache of its own for that, NODE_COMPILE_CACHE, but keeps in it only what is compiled before the program runs: a third of
 // what a start needs.
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { debuglog } from 'node:util';
 import { codeFile, compile, readBundle, unsealed } from './compile.ts';
 
@@ -11,7 +11,7 @@ const code = unsealed(bundle, readKept());
 const script = compile(bundle, code);
 const isUsed = code !== undefined && !script.cachedDataRejected;
 debuglog('macp-auth-start')('compiled code was %s', isUsed ? 'accepted' : 'rejected');
-script.runInThisContext()(exports, require, module, bundle.filename, dirname(bundle.filename));
+script.runInThisContext()(exports, require, module, bundle.filename, __dirname);
 
 function readKept(): Buffer {
   try {
