@@ -132,6 +132,16 @@ async function drift(): Promise<string> {
 
 const ready = () =>
   kubectl.run(['wait', '-n', 'default', '--for=condition=Ready', 'mai/team', '--timeout=90s']);
+/** Changes the issuer's spec, and waits until the operator has followed. */
+async function followsChange(spec: object): Promise<void> {
+  await client.mergePatch(resources.issuers, 'default', 'team', { spec });
+  await eventually('the new spec in status', async () => {
+    const { metadata, status } = await client.get(resources.issuers, 'default', 'team');
+    const { observedGeneration } = (status ?? {}) as { observedGeneration?: number };
+    return observedGeneration === (metadata as { generation?: number }).generation;
+  });
+  await ready();
+}
 const activeKey = () => kubectl.run(['get', 'mai', 'team', '-o', 'jsonpath={.status.activeKeyID}']);
 const operatorPods = async () =>
   JSON.parse(
@@ -450,13 +460,7 @@ test('what is uninstalled leaves the CRD, issuers, keys and their servers, and n
 
 test('installed again it takes the CRD over by itself, and issuers go on with their keys', async () => {
   await install(values());
-  await client.mergePatch(resources.issuers, 'default', 'team', { spec: { ttl: { max: '2h' } } });
-  await eventually('the new spec in status', async () => {
-    const issuer = await client.get(resources.issuers, 'default', 'team');
-    const { observedGeneration } = (issuer.status ?? {}) as { observedGeneration?: number };
-    return observedGeneration === (issuer.metadata as { generation?: number }).generation;
-  });
-  await ready();
+  await followsChange({ ttl: { max: '2h' } });
   expect(await activeKey()).toBe(key);
 }, 180_000);
 
@@ -495,13 +499,7 @@ test('plain manifests install the same by kubectl, as kustomize takes them too, 
   await kubectl.run(['apply', '-f', file]);
   const rollout = ['rollout', 'status', 'deployment/macp-auth-operator', '--timeout=90s'];
   await kubectl.run([...rollout, '-n', release.namespace]);
-  await client.mergePatch(resources.issuers, 'default', 'team', { spec: { ttl: { max: '3h' } } });
-  await eventually('the new spec in status', async () => {
-    const { metadata, status } = await client.get(resources.issuers, 'default', 'team');
-    const { observedGeneration } = (status ?? {}) as { observedGeneration?: number };
-    return observedGeneration === (metadata as { generation?: number }).generation;
-  });
-  await ready();
+  await followsChange({ ttl: { max: '3h' } });
   expect(await activeKey()).toBe(key);
 
   const folder = join(dir, 'kustomization');
