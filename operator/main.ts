@@ -14,6 +14,7 @@ import { type Campaign, startCampaign } from './lead/campaign.ts';
 import { defaultTiming } from './lead/decide.ts';
 import { createMetrics } from './metrics.ts';
 import { isTrusted, mayHaveAgents } from './observe/agents.ts';
+import { tellOldCRD } from './observe/crd.ts';
 import { askExternal, createExternalURLs } from './observe/external.ts';
 import { readNamespace } from './observe/namespaces.ts';
 import { askDirectly, askThroughProxy } from './observe/probe.ts';
@@ -202,6 +203,7 @@ async function start(): Promise<void> {
     },
     'started',
   );
+  void tellOldCRD({ client, log, signal });
   // Without its cache an object is looked up live, so a kind that cannot be followed must not stop the others.
   for (
     const deadline = Date.now() + syncPatienceMs;

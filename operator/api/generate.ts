@@ -1,7 +1,8 @@
-// Writes v1alpha1.ts from the CRD, so that the types cannot drift from the schema; `--check` only compares.
+// Writes v1alpha1.ts from the CRD, so that types and fields cannot drift from the schema; `--check` only compares.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { compile, type JSONSchema } from 'json-schema-to-typescript';
 import { parse } from 'yaml';
+import { fieldsOf } from './fields.ts';
 
 const crdPath = new URL('../../crds/macpauthissuers.yaml', import.meta.url);
 const typesPath = new URL('./v1alpha1.ts', import.meta.url);
@@ -36,6 +37,7 @@ function withRequiredDefaults(schema: Schema): Schema {
 
 const crd = parse(readFileSync(crdPath, 'utf8'));
 const { spec, status } = crd.spec.versions[0].schema.openAPIV3Schema.properties;
+const fields = fieldsOf({ properties: { spec, status } }).map((field) => `  '${field}',\n`);
 // Bounds of lists are the API server's to check: as types they would be tuples that nobody can read.
 const options = {
   bannerComment: '',
@@ -47,6 +49,7 @@ const types = [
   '// Generated from crds/macpauthissuers.yaml by `npm run generate`; do not edit.\n',
   await compile(withRequiredDefaults(spec) as JSONSchema, 'MacpAuthIssuerSpec', options),
   await compile(withRequiredDefaults(status) as JSONSchema, 'MacpAuthIssuerStatus', options),
+  `/** Paths of all fields. */\nexport const fields: readonly string[] = [\n${fields.join('')}];\n`,
 ].join('\n');
 
 if (process.argv.includes('--check')) {

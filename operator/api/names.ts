@@ -3,6 +3,9 @@ import type { MacpAuthIssuerSpec, MacpAuthIssuerStatus } from './v1alpha1.ts';
 /** The API group of the custom resource, and the prefix of our labels and annotations. */
 export const group = 'auth.multiagentcoordinationprotocol.io';
 
+/** Name of its CustomResourceDefinition. */
+export const crdName = `macpauthissuers.${group}`;
+
 /** Field manager of every server-side apply. */
 export const fieldManager = 'macp-auth-operator';
 

@@ -3,6 +3,7 @@ import https from 'node:https';
 import type { Socket } from 'node:net';
 import { json, text } from 'node:stream/consumers';
 import type { KubeConfig } from '@kubernetes/client-node';
+import type { Schema } from '../api/fields.ts';
 import { fieldManager } from '../api/names.ts';
 import { within } from './deadline.ts';
 import { type KubeList, type KubeObject, type Resource, resourcePath } from './resources.ts';
@@ -58,6 +59,13 @@ interface RequestOptions {
   contentType?: string;
   body?: unknown;
   signal?: AbortSignal;
+}
+
+/** The schemas of a group and version, each with the kinds that it is of. */
+export interface OpenAPI {
+  components?: {
+    schemas?: Record<string, Schema & { 'x-kubernetes-group-version-kind'?: { kind: string }[] }>;
+  };
 }
 
 /** Options of an {@link ApiClient}. */
@@ -217,6 +225,11 @@ export class ApiClient {
       // 409 is the precondition: another object of this name, which is not ours to delete.
       if (!isStatus(error, 404) && !isStatus(error, 409)) throw error;
     }
+  }
+
+  /** The OpenAPI 3 document of a group and version. */
+  openAPI(apiVersion: string): Promise<OpenAPI> {
+    return this.#call('GET', `/openapi/v3/apis/${apiVersion}`);
   }
 
   /** GET to a pod through the API server's proxy: the pod's own answer. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { crdName } from '../../operator/api/names.ts';
 import { serverPodSelector } from '../../operator/build/server.ts';
 import type { KubeObject } from '../../operator/cluster/resources.ts';
 import { isReady } from '../../operator/status/judge.ts';
@@ -61,10 +62,9 @@ const agents = async () =>
 
 /** The spec of the CRD as the cluster has it, and as a chart would have it there. */
 async function crdSpecs(from: string): Promise<unknown[]> {
-  const name = 'macpauthissuers.auth.multiagentcoordinationprotocol.io';
   const file = join(from, 'files/macpauthissuers.yaml');
   const commands = [
-    ['get', 'crd', name],
+    ['get', 'crd', crdName],
     ['replace', '--dry-run=server', '-f', file],
   ];
   return Promise.all(

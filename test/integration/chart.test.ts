@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
+import { crdName } from '../../operator/api/names.ts';
 import { nodeOptions } from '../../operator/bundle/command.ts';
 import { ApiClient } from '../../operator/cluster/client.ts';
 import { resources } from '../../operator/cluster/resources.ts';
@@ -25,7 +26,6 @@ import { eventually } from './support.ts';
 // operator. One story, told in order.
 const operatorImage = 'macp-auth-operator:dev';
 const account = `system:serviceaccount:${release.namespace}:macp-auth-operator`;
-const crd = 'macpauthissuers.auth.multiagentcoordinationprotocol.io';
 const log = (line: string) => process.stderr.write(`${line}\n`);
 
 const deployment = `Deployment ${release.namespace}/macp-auth-operator`;
@@ -159,7 +159,7 @@ let key: string;
 
 test('a CRD that was applied by hand is named, and adopted when asked', async () => {
   await kubectl.run(['apply', '-f', join(chart, '../../crds')]);
-  await expect(install(values())).rejects.toThrow(`CustomResourceDefinition "${crd}"`);
+  await expect(install(values())).rejects.toThrow(`CustomResourceDefinition "${crdName}"`);
   // From a chart whose CRD is older: without a printer column that there is today.
   const older = join(dir, 'older');
   await cp(chart, older, { recursive: true });
@@ -171,7 +171,7 @@ test('a CRD that was applied by hand is named, and adopted when asked', async ()
   const notes = await install(values(), ['--take-ownership', '--force-conflicts'], older);
   expect(notes).toContain('kubectl get mai -A');
   expect(notes).not.toContain('INJECTION IS OFF');
-  expect(await kubectl.run(['get', 'crd', crd, '-o', 'yaml'])).not.toContain('name: Reason');
+  expect(await kubectl.run(['get', 'crd', crdName, '-o', 'yaml'])).not.toContain('name: Reason');
 }, 240_000);
 
 test('the operator of the Deployment makes an issuer Ready, one pod of two leads, and its Service has both', async () => {
@@ -220,7 +220,7 @@ test('the pod of helm test asks the operator, and fails with the reason when it 
 
 test('an upgrade of the chart upgrades the CRD', async () => {
   await upgrade(values());
-  expect(await kubectl.run(['get', 'crd', crd, '-o', 'yaml'])).toContain('name: Reason');
+  expect(await kubectl.run(['get', 'crd', crdName, '-o', 'yaml'])).toContain('name: Reason');
 }, 180_000);
 
 test('the same again changes nothing, and nothing drifts from what was installed', async () => {
@@ -445,7 +445,7 @@ test('what is uninstalled leaves the CRD, issuers, keys and their servers, and n
       return found && `${kind} ${metadata.name}`;
     }),
   );
-  expect(left.filter(Boolean)).toEqual([`CustomResourceDefinition ${crd}`]);
+  expect(left.filter(Boolean)).toEqual([`CustomResourceDefinition ${crdName}`]);
   expect(await activeKey()).toBe(key);
   await kubectl.run(['get', 'secret', 'macp-auth-keyring.team', 'macp-auth.default.team', '-n', 'default']);
   const ip = await kubectl.run([

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { crdName } from '../../operator/api/names.ts';
 import { kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
 import { startKubelet } from '../kubelet/kubelet.ts';
 import { release } from '../support/helm.ts';
@@ -41,8 +42,7 @@ export async function applyPrerequisites(kubectl: Kubectl): Promise<void> {
     'operator/rbac.yaml',
   ]);
   await kubectl.run(['apply', '-f', '-'], `${namespace}\n${objects}`);
-  const crd = 'crd/macpauthissuers.auth.multiagentcoordinationprotocol.io';
-  await kubectl.run(['wait', '--for=condition=Established', crd, '--timeout=60s']);
+  await kubectl.run(['wait', '--for=condition=Established', `crd/${crdName}`, '--timeout=60s']);
 }
 
 // A day: long enough for a demonstration, and short for a token that reads Secrets.

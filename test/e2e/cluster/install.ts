@@ -1,3 +1,4 @@
+import { crdName } from '../../../operator/api/names.ts';
 import type { Kubectl } from '../../local/kubectl.ts';
 import { chart, helm, release } from '../../support/helm.ts';
 import type { Log } from '../../support/process.ts';
@@ -41,10 +42,5 @@ export async function uninstall(target: Target): Promise<void> {
   await runHelm(target, ['uninstall', release.name, '--wait', '--timeout', '120s']);
   const { kubectl } = target;
   await kubectl.run(['delete', 'namespace', release.namespace, '--timeout=120s']);
-  await kubectl.run([
-    'delete',
-    'crd',
-    'macpauthissuers.auth.multiagentcoordinationprotocol.io',
-    '--timeout=60s',
-  ]);
+  await kubectl.run(['delete', 'crd', crdName, '--timeout=60s']);
 }
