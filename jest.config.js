@@ -32,7 +32,7 @@ export default {
     tier('e2e', {
       globalSetup: '<rootDir>/test/e2e/cluster/globalSetup.ts',
       globalTeardown: '<rootDir>/test/e2e/cluster/globalTeardown.ts',
-      // On a cluster that was given: what harms nothing, and reads nothing that only an owner can.
+      // On a cluster that test/e2e/main.ts was given: what harms nothing, and reads nothing that only an owner can.
       ...(process.env.MACP_E2E_KUBECONFIG && {
         testMatch: ['<rootDir>/test/e2e/{install,agent,runtime,rotation,namespace}.test.ts'],
       }),

@@ -1,45 +1,71 @@
-import { access } from 'node:fs/promises';
+import { accessSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ensureBinaries } from '../../controlplane/binaries.ts';
 import { type Log, which } from '../../support/process.ts';
 import type { ClusterInfo } from './info.ts';
 
-/** Names the kubeconfig of a cluster to test on, in place of a node of the tests' own. */
-const kubeconfigVariable = 'MACP_E2E_KUBECONFIG';
-
-const imageVariables = {
-  sidecar: 'MACP_E2E_SIDECAR_IMAGE',
-  operator: 'MACP_E2E_OPERATOR_IMAGE',
-  runtime: 'MACP_E2E_RUNTIME_IMAGE',
-  python: 'MACP_E2E_PYTHON_IMAGE',
+// How the processes of the tests are told what the command line names.
+const variables = {
+  '--kubeconfig': 'MACP_E2E_KUBECONFIG',
+  '--sidecar-image': 'MACP_E2E_SIDECAR_IMAGE',
+  '--operator-image': 'MACP_E2E_OPERATOR_IMAGE',
+  '--runtime-image': 'MACP_E2E_RUNTIME_IMAGE',
+  '--python-image': 'MACP_E2E_PYTHON_IMAGE',
 };
+type Flag = keyof typeof variables;
 
-/** Whether the environment names a cluster. */
-export const isGiven = (): boolean => Boolean(process.env[kubeconfigVariable]);
+const isFlag = (name: string): name is Flag => Object.hasOwn(variables, name);
 
-/** The cluster that the environment names, with images that its nodes can get; undefined when it names none. */
-export async function givenCluster(log: Log): Promise<ClusterInfo | undefined> {
-  const given = process.env[kubeconfigVariable];
-  if (!given) return undefined;
-  const kubeconfigPath = resolve(given);
-  await access(kubeconfigPath).catch(() => {
-    throw new Error(`${kubeconfigVariable}=${given}: there is no such file`);
-  });
-  const missing = Object.values(imageVariables).filter((name) => !process.env[name]);
-  if (missing.length > 0) {
-    throw new Error(
-      `with ${kubeconfigVariable} the images that its nodes can get are named by ${missing.join(', ')}`,
-    );
+const usage = `usage: npm run test:e2e -- [--kubeconfig FILE --sidecar-image IMAGE --operator-image IMAGE
+  --runtime-image IMAGE --python-image IMAGE] [what jest takes]
+
+  --kubeconfig FILE  run on that cluster instead of a node of the tests' own; never used unless given
+  --…-image IMAGE    what its nodes get each image by (all four are needed with --kubeconfig)`;
+
+/**
+ * Takes from a command line the cluster that it names: `env` tells the processes of the tests about it, `rest` is what was
+ * not about a cluster. An error says what is missing and how to use it.
+ */
+export function handOver(args: readonly string[]): { env: Record<string, string>; rest: string[] } {
+  const given = new Map<Flag, string>();
+  const rest: string[] = [];
+  const left = [...args];
+  for (let arg = left.shift(); arg !== undefined; arg = left.shift()) {
+    const [name = '', ...value] = arg.split('=');
+    if (!isFlag(name)) rest.push(arg);
+    else if (value.length > 0) given.set(name, value.join('='));
+    else given.set(name, left[0]?.startsWith('--') ? '' : (left.shift() ?? ''));
   }
-  const image = (name: keyof typeof imageVariables) => process.env[imageVariables[name]] as string;
+  const file = given.get('--kubeconfig');
+  const lacking = (Object.keys(variables) as Flag[]).filter((flag) => !given.get(flag));
+  if (given.size > 0 && lacking.length > 0) throw new Error(`${lacking.join(', ')}: not given\n${usage}`);
+  if (file !== undefined) {
+    try {
+      accessSync(file);
+    } catch {
+      throw new Error(`--kubeconfig ${file}: there is no such file\n${usage}`);
+    }
+    given.set('--kubeconfig', resolve(file));
+  }
+  return { env: Object.fromEntries([...given].map(([flag, value]) => [variables[flag], value])), rest };
+}
+
+const told = (flag: Flag): string => process.env[variables[flag]] ?? '';
+
+/** Whether the command line named a cluster. */
+export const isGiven = (): boolean => told('--kubeconfig') !== '';
+
+/** The cluster that the command line named, with images that its nodes can get; undefined when it named none. */
+export async function givenCluster(log: Log): Promise<ClusterInfo | undefined> {
+  if (!isGiven()) return undefined;
   return {
-    kubeconfigPath,
+    kubeconfigPath: told('--kubeconfig'),
     kubectlPath: which('kubectl') ?? (await ensureBinaries({ log })).kubectl,
     images: {
-      sidecar: image('sidecar'),
-      operator: image('operator'),
-      runtime: image('runtime'),
-      python: image('python'),
+      sidecar: told('--sidecar-image'),
+      operator: told('--operator-image'),
+      runtime: told('--runtime-image'),
+      python: told('--python-image'),
     },
   };
 }

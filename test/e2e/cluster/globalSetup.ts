@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import setUpNode from '../../node/globalSetup.ts';
 import { ownedTempDir } from '../../support/tempdir.ts';
 import { buildTestImages } from '../images/all.ts';
+import { isGiven } from './given.ts';
 import { socketVariable } from './info.ts';
 
 let owner: ChildProcess | undefined;
@@ -12,7 +13,7 @@ let dir: string | undefined;
 
 /** For jest's globalSetup: builds all that the tests take, and starts the owner of the cluster that they share. */
 export default async function setUp(): Promise<void> {
-  if (!process.env.MACP_E2E_KUBECONFIG) {
+  if (!isGiven()) {
     await setUpNode();
     await buildTestImages((line) => process.stderr.write(`${line}\n`));
   }
