@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { cachedDataVersionTag } from 'node:v8';
 import { createGzip } from 'node:zlib';
 import { cached } from '../support/cache.ts';
-import { type Log, runWithProgress } from '../support/process.ts';
+import { inOwnNamespaces, type Log, runWithProgress } from '../support/process.ts';
 import { ownedTempDir } from '../support/tempdir.ts';
 import { ensureBases } from './base.ts';
 import { requireImageTools } from './tools.ts';
@@ -99,20 +99,18 @@ export async function makeImages(folder: string, log: Log): Promise<void> {
   await requireImageTools(log);
   const base = await ensureBases(log);
   const store = await ownedTempDir('macp-images');
-  // A build that is killed leaves neither a process nor a mount: a mount would hold the store, and fail every later build.
-  const alone = [
-    'unshare',
-    '--mount',
-    '--propagation',
-    'private',
-    '--pid',
-    '--fork',
-    '--kill-child',
-    '--mount-proc',
-  ];
+  // A mount that a killed build left would hold the store, and fail every later build.
   const buildah = (label: string, ...args: string[]) =>
     runWithProgress(
-      [...alone, 'buildah', '--root', join(store, 'root'), '--runroot', join(store, 'run'), ...args],
+      [
+        ...inOwnNamespaces,
+        'buildah',
+        '--root',
+        join(store, 'root'),
+        '--runroot',
+        join(store, 'run'),
+        ...args,
+      ],
       {
         label,
         unit: 'lines',

@@ -8,6 +8,16 @@ import { text } from 'node:stream/consumers';
 /** Takes one line of progress. */
 export type Log = (line: string) => void;
 
+/**
+ * What a command begins with that is to leave neither a process nor a mount when it is killed: all of it ends with its
+ * namespaces (unshare(1)).
+ */
+export const inOwnNamespaces = [
+  'unshare',
+  ...['--mount', '--propagation', 'private'],
+  ...['--pid', '--fork', '--kill-child', '--mount-proc'],
+];
+
 /** The full path of a program, or undefined when PATH does not have it. */
 export function which(program: string): string | undefined {
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { cachedDataVersionTag } from 'node:v8';
 import { cached } from '../../support/cache.ts';
 import { renameImage } from '../../support/image-archive.ts';
-import { type Log, runWithProgress } from '../../support/process.ts';
+import { inOwnNamespaces, type Log, runWithProgress } from '../../support/process.ts';
 import { layOut, type Release } from './history.ts';
 
 const root = join(import.meta.dirname, '../../..');
@@ -47,9 +47,8 @@ async function build(dir: string, release: Release, log: Log): Promise<void> {
   for (const folder of [tree, temporary]) await mkdir(folder);
   await layOut(root, release.commit, tree);
   await providePackages(tree, release, log);
-  // Of a build that is killed no process stays, since its namespace ends with it, and no file but in this folder and the cache.
-  const alone = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
-  await runWithProgress(['unshare', ...alone, 'npm', 'run', 'images', '--', '--output', made], {
+  // A build that is killed leaves files in this folder and the cache, and nowhere else.
+  await runWithProgress([...inOwnNamespaces, 'npm', 'run', 'images', '--', '--output', made], {
     label: `images of ${release.name}`,
     unit: 'lines',
     log,
