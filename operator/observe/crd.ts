@@ -37,7 +37,7 @@ export async function tellOldCRD({
     try {
       const missing = missingFields(await client.openAPI(resources.issuers.apiVersion));
       if (missing.length === 0) {
-        if (told !== '') log.info('the CRD has all that this operator knows');
+        if (told !== '') log.info('the CRD has all fields that this operator knows');
         return;
       }
       if (told !== missing.join())
