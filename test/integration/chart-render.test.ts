@@ -263,6 +263,15 @@ test('the notes say what to do next, and what is off', async () => {
   const usual = await notes(images, '1.36.0');
   expect(usual).toContain('kubectl -n macp-auth-system rollout status deployment/macp-auth-operator');
   expect(usual).not.toMatch(/\boff\b/i);
+  for (const [namespaces, expected] of [
+    [['team-a', 'team-b'], 'team-a'],
+    [[], 'default'],
+    [null, 'default'],
+  ]) {
+    const told = await notes({ ...images, operator: { ...images.operator, namespaces } }, '1.36.0');
+    expect(told).toContain(`name: team, namespace: ${expected} }`);
+    expect(told).toContain(`: ${expected}.team,`);
+  }
   expect(await notes(images, '1.35.0')).toContain('INJECTION IS OFF: this cluster is v1.35.0');
   const some = await notes(
     { ...images, ...{ guards: off, restraint: off, crd: off, injection: off } },
