@@ -61,6 +61,7 @@ LABEL org.opencontainers.image.title="macp-auth-operator" \
       org.opencontainers.image.description="Kubernetes operator that makes, publishes and rotates the keys of MACP agents' JWTs"
 COPY --from=build --chown=0:0 /src/dist/operator/LICENSES.txt /src/dist/operator/operator.cjs /app/
 EXPOSE 8081
-# No health check: it runs in Kubernetes alone, which has probes of its own.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["/usr/local/bin/node", "-e", \
+    "const e = process.env; require('node:http').get({ host: e.MACP_AUTH_OPERATOR_HEALTH_ADDRESS || '127.0.0.1', port: e.MACP_AUTH_OPERATOR_HEALTH_PORT || 8081, path: '/healthz' }, (r) => process.exit(r.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
 # From here on: operator/bundle/command.ts.
 ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=4", "--heap-growing-percent=20", "/app/operator.cjs"]

@@ -41,9 +41,9 @@ function start(name: Name, options: { args?: string[]; env?: Record<string, stri
   return container;
 }
 
-async function listening(container: Container): Promise<void> {
+async function listening(container: Container, said = '"event":"listening"'): Promise<void> {
   const deadline = Date.now() + 30_000;
-  while (!container.output().includes('"event":"listening"')) {
+  while (!container.output().includes(said)) {
     if (Date.now() > deadline || container.process.exitCode !== null) {
       throw new Error(`not listening: ${container.output()}`);
     }
@@ -52,9 +52,10 @@ async function listening(container: Container): Promise<void> {
 }
 
 /** The words after HEALTHCHECK … CMD: our images without Docker have none. */
-function healthcheck(): string[] {
+function healthcheck(name: Name): [program: string, flag: string, script: string] {
   const dockerfile = readFileSync(join(root, 'Dockerfile'), 'utf8').replaceAll('\\\n', '');
-  return JSON.parse(/^HEALTHCHECK .* CMD (\[.*\])$/m.exec(dockerfile)?.[1] as string);
+  const [, stage = ''] = dockerfile.split(`FROM runtime AS ${name}\n`);
+  return JSON.parse(/^HEALTHCHECK .* CMD (\[.*\])$/m.exec(stage)?.[1] as string);
 }
 
 /** Every file, with its path from the root of the image. */
@@ -97,8 +98,8 @@ describe('the sidecar', () => {
   test("Docker's health check succeeds where it listens, and fails where nothing does", async () => {
     const container = start('sidecar', { env: { PORT: '3300', MACP_AUTH_BIND_ADDRESS: '127.0.0.2' } });
     await listening(container);
-    expect(container.exec(healthcheck())).toMatchObject({ status: 0, stderr: '' });
-    const [program, flag, script] = healthcheck() as [string, string, string];
+    expect(container.exec(healthcheck('sidecar'))).toMatchObject({ status: 0, stderr: '' });
+    const [program, flag, script] = healthcheck('sidecar');
     expect(container.exec([program, flag, `process.env.PORT = '3301'; ${script}`])).toMatchObject({
       status: 1,
     });
@@ -159,6 +160,22 @@ describe('the operator', () => {
     await new Promise((resolve) => withoutCluster.process.once('close', resolve));
     expect(withoutCluster.process.exitCode).toBe(1);
     expect(withoutCluster.output()).toContain('the kubeconfig cannot be used');
+  });
+
+  test("Docker's health check succeeds where it listens, and fails where nothing does", async () => {
+    const env = {
+      MACP_AUTH_OPERATOR_HEALTH_PORT: '8181',
+      MACP_AUTH_OPERATOR_HEALTH_ADDRESS: '127.0.0.2',
+      // Nothing is there, which it waits out.
+      MACP_AUTH_OPERATOR_SIDECAR_IMAGE: 'x',
+    };
+    const container = start('operator', { env });
+    await listening(container, '"msg":"started"');
+    expect(container.exec(healthcheck('operator'))).toMatchObject({ status: 0, stderr: '' });
+    const [program, flag, script] = healthcheck('operator');
+    const elsewhere = `process.env.MACP_AUTH_OPERATOR_HEALTH_PORT = '8182'; ${script}`;
+    expect(container.exec([program, flag, elsewhere])).toMatchObject({ status: 1 });
+    await container.stop();
   });
 
   test('is started as everywhere', () => {
