@@ -23,8 +23,8 @@ const usage = `usage: npm run test:e2e -- [--kubeconfig FILE --sidecar-image IMA
   --…-image IMAGE    what its nodes get each image by (all four are needed with --kubeconfig)`;
 
 /**
- * Takes from a command line the cluster that it names: `env` tells the processes of the tests about it, `rest` is what was
- * not about a cluster. An error says what is missing and how to use it.
+ * Takes from a command line the cluster that it names: `env` tells the processes of the tests about it, or that there is
+ * none, `rest` is what was not about a cluster. An error says what is missing and how to use it.
  */
 export function handOver(args: readonly string[]): { env: Record<string, string>; rest: string[] } {
   const given = new Map<Flag, string>();
@@ -47,7 +47,9 @@ export function handOver(args: readonly string[]): { env: Record<string, string>
     }
     given.set('--kubeconfig', resolve(file));
   }
-  return { env: Object.fromEntries([...given].map(([flag, value]) => [variables[flag], value])), rest };
+  // What a shell has of it already is nobody's word.
+  const env = (Object.keys(variables) as Flag[]).map((flag) => [variables[flag], given.get(flag) ?? '']);
+  return { env: Object.fromEntries(env), rest };
 }
 
 const told = (flag: Flag): string => process.env[variables[flag]] ?? '';

@@ -33,9 +33,14 @@ export async function install(target: Target, from = chart): Promise<void> {
   );
 }
 
-/** Whether the release is there, whoever installed it. */
-export const isInstalled = async (target: Target): Promise<boolean> =>
-  (await runHelm(target, ['list', '--short', '--filter', `^${release.name}$`])).trim() !== '';
+/** What is there of all that {@link uninstall} takes away, whoever brought it: `TYPE/NAME`, one a line. */
+export const whatIsThere = async ({ kubectl }: Pick<Target, 'kubectl'>): Promise<string> =>
+  (
+    await kubectl.run([
+      ...['get', `namespace/${release.namespace}`, `crd/${crdName}`],
+      ...['--ignore-not-found', '-o', 'name'],
+    ])
+  ).trim();
 
 /** Takes away what {@link install} brought, the CRD too. */
 export async function uninstall(target: Target): Promise<void> {

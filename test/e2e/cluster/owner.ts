@@ -9,7 +9,7 @@ import { type ClusterNode, startNode } from '../../node/node.ts';
 import { buildTestImages } from '../images/all.ts';
 import { givenCluster, isGiven } from './given.ts';
 import type { ClusterInfo, NodeTask } from './info.ts';
-import { install, isInstalled, uninstall } from './install.ts';
+import { install, uninstall, whatIsThere } from './install.ts';
 
 const log = (line: string) => process.stderr.write(`${line}\n`);
 const [socket] = process.argv.slice(2);
@@ -24,9 +24,10 @@ async function open(): Promise<ClusterInfo> {
   const info = (await givenCluster(log)) ?? (await startOwn());
   const target = { kubectl: kubectlFor(info.kubectlPath, info.kubeconfigPath), log, ...info };
   if (!info.node) {
-    // The tests uninstall it, and delete its namespace.
-    if (await isInstalled(target))
-      throw new Error('the given cluster has the chart already: uninstall it first');
+    // The tests delete them in the end, with the issuers and keys of whoever they are.
+    const found = await whatIsThere(target);
+    if (found)
+      throw new Error(`the given cluster has ${found.replace('\n', ' and ')}: take one that has neither`);
     leave = () => uninstall(target);
   }
   await install(target);

@@ -1,4 +1,7 @@
-import { relative } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { handOver } from '../../e2e/cluster/given.ts';
 
@@ -7,7 +10,10 @@ const file = import.meta.filename;
 
 test('without a cluster all goes to jest', () => {
   const args = ['test/e2e/rotation.test.ts', '-t', 'a rotation'];
-  expect(handOver(args)).toEqual({ env: {}, rest: args });
+  const { env, rest } = handOver(args);
+  expect(rest).toEqual(args);
+  // Also where the shell has a word of one.
+  expect(env).toMatchObject({ MACP_E2E_KUBECONFIG: '', MACP_E2E_OPERATOR_IMAGE: '' });
 });
 
 test.each([
@@ -48,4 +54,28 @@ test.each([
 ])('%j is refused', (args, message) => {
   expect(() => handOver(args)).toThrow(message);
   expect(() => handOver(args)).toThrow('usage: npm run test:e2e');
+});
+
+test('the command starts jest with what is left, tells it of the cluster, and ends as it does', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'macp-given-test-'));
+  try {
+    const script = '#!/bin/sh\necho "$@"\necho "$MACP_E2E_KUBECONFIG $MACP_E2E_SIDECAR_IMAGE"\nexit 3\n';
+    writeFileSync(join(dir, 'npm'), script, { mode: 0o755 });
+    const run = (...args: string[]) =>
+      spawnSync(process.execPath, [join(import.meta.dirname, '../../e2e/main.ts'), ...args], {
+        encoding: 'utf8',
+        env: { ...process.env, PATH: `${dir}:${process.env.PATH}`, MACP_E2E_KUBECONFIG: '/elsewhere' },
+      });
+    const jest = 'run jest -- --selectProjects e2e --maxWorkers 1 a.test.ts\n';
+    expect(run('a.test.ts')).toMatchObject({ status: 3, stdout: `${jest} \n` });
+    const cluster = ['--kubeconfig', file, ...images.flat()];
+    expect(run(...cluster, 'a.test.ts')).toMatchObject({ status: 3, stdout: `${jest}${file} sidecar:1\n` });
+    expect(run('--kubeconfig', file)).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: expect.stringContaining('usage: npm run test:e2e'),
+    });
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 });
