@@ -72,13 +72,29 @@ async function crdSpecs(from: string): Promise<unknown[]> {
   );
 }
 
-test('the former release runs, with its own CRD', async () => {
-  const [live, expected] = await crdSpecs(former.chart);
+/** Waits until operators and JWKS servers run these images alone, with the CRD of their chart. */
+async function runs(from: string, { operator, sidecar }: { operator: string; sidecar: string }) {
+  const [live, expected] = await crdSpecs(from);
   expect(live).toEqual(expected);
-  const { sidecar, operator } = former.images;
-  const programs = (pods: KubeObject[]) => pods.flatMap((pod) => imagesOf(pod, 'containers'));
-  expect(programs(await operatorPods(place.cluster))).toEqual([operator.ref, operator.ref]);
-  expect(programs(await servers())).toEqual([sidecar.ref, sidecar.ref]);
+  const staying = (await operatorPods(place.cluster)).filter(({ metadata }) => !metadata.deletionTimestamp);
+  expect(staying.map((pod) => imagesOf(pod, 'containers'))).toEqual([[operator], [operator]]);
+  await eventually(
+    `servers of ${sidecar} only`,
+    async () => {
+      const pods = await servers();
+      const isMeant = (pod: KubeObject) => isReady(pod) && imagesOf(pod, 'containers').includes(sidecar);
+      if (pods.length === 2 && pods.every(isMeant)) return true;
+      throw new Error(pods.map((pod) => `${pod.metadata.name} ${imagesOf(pod, 'containers')}`).join(', '));
+    },
+    120,
+  );
+}
+
+const formerImages = () => ({ operator: former.images.operator.ref, sidecar: former.images.sidecar.ref });
+
+test('the former release runs, with its own CRD', async () => {
+  await runs(former.chart, formerImages());
+  const { sidecar } = former.images;
   expect((await agents()).map(({ images }) => images)).toEqual([[sidecar.ref], [sidecar.ref]]);
 });
 
@@ -90,20 +106,7 @@ test('an upgrade as the docs have it refuses no token, and its sidecars follow t
     ...['upgrade', release.name, chart, '--wait', '--timeout', '180s', '--reset-then-reuse-values'],
     ...['--set', `operator.image=${operator}`, '--set', `sidecar.image=${sidecar}`],
   ]);
-  const [live, expected] = await crdSpecs(chart);
-  expect(live).toEqual(expected);
-  const staying = (await operatorPods(place.cluster)).filter(({ metadata }) => !metadata.deletionTimestamp);
-  expect(staying.map((pod) => imagesOf(pod, 'containers'))).toEqual([[operator], [operator]]);
-  await eventually(
-    'servers of the new image only',
-    async () => {
-      const pods = await servers();
-      const isNew = (pod: KubeObject) => isReady(pod) && imagesOf(pod, 'containers').includes(sidecar);
-      if (pods.length === 2 && pods.every(isNew)) return true;
-      throw new Error(pods.map((pod) => `${pod.metadata.name} ${imagesOf(pod, 'containers')}`).join(', '));
-    },
-    120,
-  );
+  await runs(chart, { operator, sidecar });
   expect(await activeKey(place, 'keys')).toBe(key);
 
   await place.patch('keys', { rotation: { rotateNow: 'upgraded' } });
@@ -115,4 +118,16 @@ test('an upgrade as the docs have it refuses no token, and its sidecars follow t
   const [newcomer] = await place.pods('app=newcomer');
   expect(imagesOf(newcomer as KubeObject, 'initContainers')).toEqual([sidecar]);
   await work.isUnrefused('an upgrade');
+});
+
+test('a rollback brings programs and CRD back, refuses no token, and the former operator rotates on', async () => {
+  const key = await activeKey(place, 'keys');
+  await place.cluster.helm(['rollback', release.name, '--wait', '--timeout', '180s']);
+  await runs(former.chart, formerImages());
+  expect(await activeKey(place, 'keys')).toBe(key);
+
+  await place.patch('keys', { rotation: { rotateNow: 'rolled back' } });
+  const { status } = await switched(place, 'keys', key);
+  await work.sees(status?.activeKeyID as string);
+  await work.isUnrefused('an upgrade and a rollback');
 });

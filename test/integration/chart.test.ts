@@ -11,7 +11,7 @@ import { parseAllDocuments } from 'yaml';
 import { crdName } from '../../operator/api/names.ts';
 import { nodeOptions } from '../../operator/bundle/command.ts';
 import { ApiClient } from '../../operator/cluster/client.ts';
-import { resources } from '../../operator/cluster/resources.ts';
+import { type KubeObject, resources } from '../../operator/cluster/resources.ts';
 import { followAuditLog } from '../controlplane/audit.ts';
 import { type ControlPlane, kubeletUser, startControlPlane } from '../controlplane/controlplane.ts';
 import { type Kubelet, startKubelet } from '../kubelet/kubelet.ts';
@@ -512,4 +512,41 @@ test('plain manifests install the same by kubectl, as kustomize takes them too, 
       .flatMap((object) => (object ? `${object.kind} ${object.metadata.name}` : []))
       .sort();
   expect(namesIn(await kubectl.run(['kustomize', folder]))).toEqual(namesIn(await readFile(file, 'utf8')));
+}, 240_000);
+
+test('a backup is restored into an emptied cluster as the docs say, and issuers go on with their keys', async () => {
+  const saved = async (...what: string[]) =>
+    JSON.parse(await kubectl.run(['get', ...what, '-A', '-o', 'json'])) as { items: KubeObject[] };
+  const keyringLabels = 'app.kubernetes.io/managed-by=macp-auth-operator,app.kubernetes.io/component=keyring';
+  const published = async () => {
+    const { data } = await client.get(resources.configMaps, 'default', 'macp-auth-team');
+    return JSON.parse((data as Record<string, string>)['jwks.json'] ?? '') as object;
+  };
+  const issuers = await saved('mai');
+  const keyrings = await saved('secret', '-l', keyringLabels);
+  const before = await published();
+  expect(keyrings.items.map(({ metadata }) => metadata.name)).toContain('macp-auth-keyring.team');
+
+  await kubectl.run(['delete', 'mai', '--all', '--all-namespaces', '--timeout=90s']);
+  await kubectl.run(['delete', 'secret', '-A', '-l', keyringLabels]);
+  await kubectl.run([
+    'delete',
+    '-f',
+    join(import.meta.dirname, '../../dist/manifests.yaml'),
+    '--timeout=120s',
+  ]);
+
+  const restore = async ({ items }: { items: KubeObject[] }) => {
+    for (const { status: _, ...object } of items) {
+      const { uid, resourceVersion, ownerReferences, ...metadata } = object.metadata;
+      await kubectl.run(['create', '-f', '-'], JSON.stringify({ ...object, metadata }));
+    }
+  };
+  await install(values({ operator: { replicas: 0 } }), ['--create-namespace']);
+  await restore(keyrings);
+  await restore(issuers);
+  await upgrade(values());
+  await ready();
+  expect(await activeKey()).toBe(key);
+  expect(await published()).toEqual(before);
 }, 240_000);
