@@ -139,7 +139,8 @@ export class ApiClient {
   }
 
   async #call<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
-    return within(this.#timeoutMs, async (signal) => {
+    return within(this.#timeoutMs, async (late) => {
+      const signal = options.signal ? AbortSignal.any([late, options.signal]) : late;
       const response = await this.open(method, path, { ...options, signal });
       return (await json(response)) as T;
     });
@@ -228,8 +229,8 @@ export class ApiClient {
   }
 
   /** The OpenAPI 3 document of a group and version. */
-  openAPI(apiVersion: string): Promise<OpenAPI> {
-    return this.#call('GET', `/openapi/v3/apis/${apiVersion}`);
+  openAPI(apiVersion: string, signal: AbortSignal): Promise<OpenAPI> {
+    return this.#call('GET', `/openapi/v3/apis/${apiVersion}`, { signal });
   }
 
   /** GET to a pod through the API server's proxy: the pod's own answer. */

@@ -35,7 +35,7 @@ export async function tellOldCRD({
   let told = '';
   while (!signal.aborted) {
     try {
-      const missing = missingFields(await client.openAPI(resources.issuers.apiVersion));
+      const missing = missingFields(await client.openAPI(resources.issuers.apiVersion, signal));
       if (missing.length === 0) {
         if (told !== '') log.info('the CRD has all fields that this operator knows');
         return;
