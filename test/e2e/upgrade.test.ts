@@ -10,30 +10,22 @@ import { install, uninstall } from './cluster/install.ts';
 import { operatorPods } from './leader.ts';
 import { eventually, openPlace, type Place } from './place.ts';
 import { agentPod, firstLine, providePrograms } from './pods.ts';
-import { type BuiltRelease, buildRelease } from './release/build.ts';
-import { releaseBefore } from './release/history.ts';
+import { type ProvidedRelease, provideReleaseBefore } from './release/provide.ts';
 import { activeKey, shortLife, startWork, switched, type Work } from './work.ts';
 
 jest.setTimeout(300_000);
 
-const log = (line: string) => process.stderr.write(`${line}\n`);
-
 let cluster: Cluster | undefined;
 let place: Place;
 let work: Work;
-let former: BuiltRelease;
+let former: ProvidedRelease;
 
 beforeAll(async () => {
-  const found = await releaseBefore(join(import.meta.dirname, '../..'));
-  log(`an upgrade from ${found.name}`);
-  former = await buildRelease(found, log);
   cluster = await openCluster();
-  const { sidecar, operator } = former.images;
-  for (const { archive } of [sidecar, operator]) await cluster.onNode('importImage', archive);
+  former = await provideReleaseBefore(cluster);
   // Nothing of this tree is there, not even its CRD, when the former release is installed.
   await uninstall(cluster);
-  const images = { ...cluster.images, sidecar: sidecar.ref, operator: operator.ref };
-  await install({ ...cluster, images }, former.chart);
+  await install({ ...cluster, images: { ...cluster.images, ...former.images } }, former.chart);
   place = await openPlace('upgrade');
   await providePrograms(place);
   await place.ready('keys', shortLife);
@@ -90,12 +82,10 @@ async function runs(from: string, { operator, sidecar }: { operator: string; sid
   );
 }
 
-const formerImages = () => ({ operator: former.images.operator.ref, sidecar: former.images.sidecar.ref });
-
 test('the former release runs, with its own CRD', async () => {
-  await runs(former.chart, formerImages());
+  await runs(former.chart, former.images);
   const { sidecar } = former.images;
-  expect((await agents()).map(({ images }) => images)).toEqual([[sidecar.ref], [sidecar.ref]]);
+  expect((await agents()).map(({ images }) => images)).toEqual([[sidecar], [sidecar]]);
 });
 
 test('an upgrade as the docs have it refuses no token, and its sidecars follow the new operator through a rotation', async () => {
@@ -123,7 +113,7 @@ test('an upgrade as the docs have it refuses no token, and its sidecars follow t
 test('a rollback brings programs and CRD back, refuses no token, and the former operator rotates on', async () => {
   const key = await activeKey(place, 'keys');
   await place.cluster.helm(['rollback', release.name, '--wait', '--timeout', '180s']);
-  await runs(former.chart, formerImages());
+  await runs(former.chart, former.images);
   expect(await activeKey(place, 'keys')).toBe(key);
 
   await place.patch('keys', { rotation: { rotateNow: 'rolled back' } });

@@ -1,9 +1,8 @@
 // npm run tools -- test|e2e: builds and fetches what those tests take, into the cache, so that none of them waits for it.
-import { join } from 'node:path';
 import { ensureBinaries } from '../controlplane/binaries.ts';
 import { buildTestImages } from '../e2e/images/all.ts';
 import { buildRelease } from '../e2e/release/build.ts';
-import { releaseBefore } from '../e2e/release/history.ts';
+import { releaseBefore, root } from '../e2e/release/history.ts';
 import { prepareNode } from '../node/prepare.ts';
 import { ensureActionlint } from '../support/actionlint.ts';
 import { ensureHelm } from '../support/helm.ts';
@@ -12,7 +11,6 @@ import { ensurePromtool } from '../support/promtool.ts';
 import { ensureCaddy } from '../verify/toolchain/caddy.ts';
 import { ensureRuntime } from '../verify/toolchain/runtime.ts';
 
-const root = join(import.meta.dirname, '../..');
 const log = (line: string) => process.stderr.write(`${line}\n`);
 
 const groups: Record<string, () => Promise<unknown>> = {

@@ -11,16 +11,24 @@ const variables = {
   '--operator-image': 'MACP_E2E_OPERATOR_IMAGE',
   '--runtime-image': 'MACP_E2E_RUNTIME_IMAGE',
   '--python-image': 'MACP_E2E_PYTHON_IMAGE',
+  '--former-sidecar-image': 'MACP_E2E_FORMER_SIDECAR_IMAGE',
+  '--former-operator-image': 'MACP_E2E_FORMER_OPERATOR_IMAGE',
 };
 type Flag = keyof typeof variables;
 
+const flags = Object.keys(variables) as Flag[];
+const isFormer = (flag: Flag) => flag.startsWith('--former-');
 const isFlag = (name: string): name is Flag => Object.hasOwn(variables, name);
 
 const usage = `usage: npm run test:e2e -- [--kubeconfig FILE --sidecar-image IMAGE --operator-image IMAGE
-  --runtime-image IMAGE --python-image IMAGE] [what jest takes]
+  --runtime-image IMAGE --python-image IMAGE [--former-sidecar-image IMAGE --former-operator-image IMAGE]]
+  [what jest takes]
 
-  --kubeconfig FILE  run on that cluster instead of a node of the tests' own; never used unless given
-  --…-image IMAGE    what its nodes get each image by (all four are needed with --kubeconfig)`;
+  --kubeconfig FILE        run on that cluster instead of a node of the tests' own; never used unless given
+  --…-image IMAGE          what its nodes get each image by
+  --former-…-image IMAGE   those of the release before, which only the test of an upgrade takes
+
+npx node test/e2e/images/main.ts builds the images, and prints them with their flags.`;
 
 /**
  * Takes from a command line the cluster that it names: `env` tells the processes of the tests about it, or that there is
@@ -37,7 +45,8 @@ export function handOver(args: readonly string[]): { env: Record<string, string>
     else given.set(name, left[0]?.startsWith('--') ? '' : (left.shift() ?? ''));
   }
   const file = given.get('--kubeconfig');
-  const lacking = (Object.keys(variables) as Flag[]).filter((flag) => !given.get(flag));
+  const isNeeded = (flag: Flag) => !isFormer(flag) || [...given.keys()].some(isFormer);
+  const lacking = flags.filter((flag) => isNeeded(flag) && !given.get(flag));
   if (given.size > 0 && lacking.length > 0) throw new Error(`${lacking.join(', ')}: not given\n${usage}`);
   if (file !== undefined) {
     try {
@@ -48,7 +57,7 @@ export function handOver(args: readonly string[]): { env: Record<string, string>
     given.set('--kubeconfig', resolve(file));
   }
   // What a shell has of it already is nobody's word.
-  const env = (Object.keys(variables) as Flag[]).map((flag) => [variables[flag], given.get(flag) ?? '']);
+  const env = flags.map((flag) => [variables[flag], given.get(flag) ?? '']);
   return { env: Object.fromEntries(env), rest };
 }
 
@@ -60,6 +69,7 @@ export const isGiven = (): boolean => told('--kubeconfig') !== '';
 /** The cluster that the command line named, with images that its nodes can get; undefined when it named none. */
 export async function givenCluster(log: Log): Promise<ClusterInfo | undefined> {
   if (!isGiven()) return undefined;
+  const former = { sidecar: told('--former-sidecar-image'), operator: told('--former-operator-image') };
   return {
     kubeconfigPath: told('--kubeconfig'),
     kubectlPath: which('kubectl') ?? (await ensureBinaries({ log })).kubectl,
@@ -69,5 +79,6 @@ export async function givenCluster(log: Log): Promise<ClusterInfo | undefined> {
       runtime: told('--runtime-image'),
       python: told('--python-image'),
     },
+    ...(former.sidecar && { former }),
   };
 }

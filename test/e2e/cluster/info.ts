@@ -3,6 +3,8 @@ export interface ClusterInfo {
   kubeconfigPath: string;
   kubectlPath: string;
   images: Record<'sidecar' | 'operator' | 'runtime' | 'python', string>;
+  /** The release before's, where a cluster was given; on the tests' own node they are built when a test asks for them. */
+  former?: Record<'sidecar' | 'operator', string>;
   /** Of a node that the tests started; a cluster that was given is nobody's to harm. */
   node?: { auditLogPath: string };
 }

@@ -42,10 +42,10 @@ export const whatIsThere = async ({ kubectl }: Pick<Target, 'kubectl'>): Promise
     ])
   ).trim();
 
-/** Takes away what {@link install} brought, the CRD too. */
+/** Takes away what {@link install} brought, or what is there of it, the CRD too. */
 export async function uninstall(target: Target): Promise<void> {
-  await runHelm(target, ['uninstall', release.name, '--wait', '--timeout', '120s']);
+  await runHelm(target, ['uninstall', release.name, '--ignore-not-found', '--wait', '--timeout', '120s']);
   const { kubectl } = target;
-  await kubectl.run(['delete', 'namespace', release.namespace, '--timeout=120s']);
-  await kubectl.run(['delete', 'crd', crdName, '--timeout=60s']);
+  for (const object of [`namespace/${release.namespace}`, `crd/${crdName}`])
+    await kubectl.run(['delete', object, '--ignore-not-found', '--timeout=120s']);
 }

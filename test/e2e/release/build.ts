@@ -1,27 +1,20 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cachedDataVersionTag } from 'node:v8';
 import { cached } from '../../support/cache.ts';
 import { renameImage } from '../../support/image-archive.ts';
 import { inOwnNamespaces, type Log, runWithProgress } from '../../support/process.ts';
-import { layOut, type Release } from './history.ts';
-
-const root = join(import.meta.dirname, '../../..');
-
-/** What users have of a release. */
-export interface BuiltRelease {
-  /** The folder of its chart. */
-  chart: string;
-  /** What pods call each image, and the docker-archive that it lies in. */
-  images: Record<'sidecar' | 'operator', { ref: string; archive: string }>;
-}
+import { layOut, type Release, root } from './history.ts';
 
 /**
- * The chart and the images of a commit of this repository, these made by that commit's own `npm run images`; from the cache,
- * else built, which takes a minute or two. Needs root, and a network for npm.
+ * The images of a commit of this repository, made by that commit's own `npm run images`: what pods call each, and the
+ * docker-archive that it lies in; from the cache, else built, which takes a minute or two. Needs root, and a network for npm.
  */
-export async function buildRelease(release: Release, log: Log): Promise<BuiltRelease> {
+export async function buildRelease(
+  release: Release,
+  log: Log,
+): Promise<Record<'sidecar' | 'operator', { ref: string; archive: string }>> {
   // Compiled code in the images is for one version of V8 and the features of this processor.
   const hash = createHash('sha256').update(
     JSON.stringify([process.arch, cachedDataVersionTag(), release.commit]),
@@ -31,10 +24,7 @@ export async function buildRelease(release: Release, log: Log): Promise<BuiltRel
   const key = hash.digest('hex').slice(0, 12);
   const folder = await cached('release', key, (dir) => build(dir, release, log), log);
   const image = (name: string) => ({ ref: refOf(name, release), archive: join(folder, `${name}.tar`) });
-  return {
-    chart: join(folder, 'chart'),
-    images: { sidecar: image('sidecar'), operator: image('operator') },
-  };
+  return { sidecar: image('sidecar'), operator: image('operator') };
 }
 
 // Each commit calls its images the same.
@@ -58,7 +48,6 @@ async function build(dir: string, release: Release, log: Log): Promise<void> {
   for (const image of ['sidecar', 'operator']) {
     await renameImage(join(made, `${image}.tar`), join(dir, `${image}.tar`), refOf(image, release));
   }
-  await cp(join(tree, 'charts/macp-auth-operator'), join(dir, 'chart'), { recursive: true });
   for (const folder of [tree, made, temporary]) await rm(folder, { recursive: true });
 }
 

@@ -11,7 +11,10 @@ export interface Release {
   name: string;
 }
 
-const chart = 'charts/macp-auth-operator';
+/** This repository's. */
+export const root = join(import.meta.dirname, '../../..');
+/** Where its chart lies. */
+export const chart = 'charts/macp-auth-operator';
 
 /**
  * The release before the tree in a folder of a clone, as that lies there, committed or not: the highest version `v*` of its
@@ -42,10 +45,15 @@ export async function releaseBefore(root: string): Promise<Release> {
   );
 }
 
-/** Lays the files of a commit out in an empty folder. */
-export async function layOut(root: string, commit: string, folder: string): Promise<void> {
+/** Lays the files of a commit out in an empty folder, all or those in some paths. */
+export async function layOut(
+  root: string,
+  commit: string,
+  folder: string,
+  paths: string[] = [],
+): Promise<void> {
   const archive = join(folder, 'tree.tar');
-  await git(root, 'archive', '--format=tar', '--output', archive, commit);
+  await git(root, 'archive', '--format=tar', '--output', archive, commit, ...paths);
   await run('tar', ['-xf', archive, '-C', folder]);
   await rm(archive);
 }

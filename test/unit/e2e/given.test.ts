@@ -5,7 +5,9 @@ import { join, relative } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { handOver } from '../../e2e/cluster/given.ts';
 
-const images = ['sidecar', 'operator', 'runtime', 'python'].map((name) => [`--${name}-image`, `${name}:1`]);
+const names = ['sidecar', 'operator', 'runtime', 'python', 'former-sidecar', 'former-operator'];
+const images = names.map((name) => [`--${name}-image`, `${name}:1`]);
+const needed = images.slice(0, 4).map(([flag]) => flag);
 const file = import.meta.filename;
 
 test('without a cluster all goes to jest', () => {
@@ -33,17 +35,24 @@ test.each([
       MACP_E2E_OPERATOR_IMAGE: 'operator:1',
       MACP_E2E_RUNTIME_IMAGE: 'runtime:1',
       MACP_E2E_PYTHON_IMAGE: 'python:1',
+      MACP_E2E_FORMER_SIDECAR_IMAGE: 'former-sidecar:1',
+      MACP_E2E_FORMER_OPERATOR_IMAGE: 'former-operator:1',
     },
     rest: ['a.test.ts', '--verbose'],
   });
 });
 
+test('images of the release before are for those who test an upgrade', () => {
+  expect(handOver(['--kubeconfig', file, ...images.slice(0, 4).flat()]).env).toMatchObject({
+    MACP_E2E_KUBECONFIG: file,
+    MACP_E2E_FORMER_SIDECAR_IMAGE: '',
+  });
+});
+
 test.each([
-  [['--kubeconfig', file], '--sidecar-image, --operator-image, --runtime-image, --python-image: not given'],
-  [
-    ['--sidecar-image', 'sidecar:1'],
-    '--kubeconfig, --operator-image, --runtime-image, --python-image: not given',
-  ],
+  [['--kubeconfig', file], `${needed.join(', ')}: not given`],
+  [['--sidecar-image', 'sidecar:1'], `--kubeconfig, ${needed.slice(1).join(', ')}: not given`],
+  [['--kubeconfig', file, ...images.slice(0, -1).flat()], '--former-operator-image: not given'],
   [['--kubeconfig', ...images.flat()], '--kubeconfig: not given'],
   [[...images.flat(), '--kubeconfig'], '--kubeconfig: not given'],
   [['--kubeconfig=', ...images.flat()], '--kubeconfig: not given'],

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { layOut, releaseBefore } from '../../e2e/release/history.ts';
 
@@ -83,6 +83,7 @@ test('it is the highest version of the history that is not the tree itself', asy
 });
 
 test('a work tree beside the clone is as good', async () => {
+  await commit('operator/main.ts', 'code');
   const first = await commit(chart, 'one');
   await commit(chart, 'two');
   const beside = join(dir, 'beside');
@@ -92,6 +93,12 @@ test('a work tree beside the clone is as good', async () => {
   await mkdir(folder);
   await layOut(beside, first, folder);
   expect(await readFile(join(folder, chart), 'utf8')).toBe('one');
+  expect(await readdir(folder)).toEqual(['charts', 'operator']);
+  const part = join(dir, 'part');
+  await mkdir(part);
+  await layOut(beside, first, part, [dirname(chart)]);
+  expect(await readFile(join(part, chart), 'utf8')).toBe('one');
+  expect(await readdir(part)).toEqual(['charts']);
 });
 
 test('where history does not reach that far, the error says what to do', async () => {
