@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { cachedDataVersionTag } from 'node:v8';
 import { createGzip } from 'node:zlib';
 import { cached } from '../support/cache.ts';
-import { inOwnNamespaces, type Log, runWithProgress } from '../support/process.ts';
+import { inOwnNamespaces, type Log, maxOpenFiles, runWithProgress } from '../support/process.ts';
 import { ownedTempDir } from '../support/tempdir.ts';
 import { ensureBases } from './base.ts';
 import { requireImageTools } from './tools.ts';
@@ -120,9 +120,14 @@ export async function makeImages(folder: string, log: Log): Promise<void> {
         env: { ...process.env, STORAGE_DRIVER: 'vfs', BUILDAH_ISOLATION: 'chroot', TMPDIR: store },
       },
     );
+  const files = maxOpenFiles();
   // No file and no image has a time of its own. In Docker's format buildah writes the build's random name into the image;
-  // OCI's has no health checks, which nothing asks for that runs these.
-  const build = ['build', '--format', 'oci', '--timestamp', '0', '--identity-label=false'];
+  // OCI's has no health checks, which nothing asks for that runs these. buildah's own limit is 1,024 open files, which npm
+  // exceeds now and then.
+  const build = [
+    ...['build', '--format', 'oci', '--timestamp', '0', '--identity-label=false'],
+    ...['--ulimit', `nofile=${files}:${files}`],
+  ];
   const npmrc = join(homedir(), '.npmrc');
   try {
     await mkdir(join(store, 'root'));

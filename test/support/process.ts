@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { accessSync, constants, writeFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -17,6 +17,13 @@ export const inOwnNamespaces = [
   ...['--mount', '--propagation', 'private'],
   ...['--pid', '--fork', '--kill-child', '--mount-proc'],
 ];
+
+/** How many files a process of ours may have open, as a limit that its children can be given. */
+export function maxOpenFiles(): number {
+  const [, hard] = /^Max open files +\S+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  if (!hard) throw new Error('/proc/self/limits does not say how many files may be open');
+  return Number(hard);
+}
 
 /** The full path of a program, or undefined when PATH does not have it. */
 export function which(program: string): string | undefined {

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cachedDataVersionTag } from 'node:v8';
 import { cached } from '../../support/cache.ts';
 import { renameImage } from '../../support/image-archive.ts';
-import { inOwnNamespaces, type Log, runWithProgress } from '../../support/process.ts';
+import { inOwnNamespaces, type Log, maxOpenFiles, runWithProgress } from '../../support/process.ts';
 import { layOut, type Release, root } from './history.ts';
 
 /**
@@ -37,13 +37,17 @@ async function build(dir: string, release: Release, log: Log): Promise<void> {
   for (const folder of [tree, temporary]) await mkdir(folder);
   await layOut(root, release.commit, tree);
   await providePackages(tree, release, log);
+  // For the commits that leave buildah its limit of 1,024 open files, which npm exceeds now and then.
+  const settings = join(temporary, 'containers.conf');
+  const files = maxOpenFiles();
+  await writeFile(settings, `[containers]\ndefault_ulimits = ["nofile=${files}:${files}"]\n`);
   // A build that is killed leaves files in this folder and the cache, and nowhere else.
   await runWithProgress([...inOwnNamespaces, 'npm', 'run', 'images', '--', '--output', made], {
     label: `images of ${release.name}`,
     unit: 'lines',
     log,
     cwd: tree,
-    env: { ...process.env, TMPDIR: temporary },
+    env: { ...process.env, TMPDIR: temporary, CONTAINERS_CONF: settings },
   });
   for (const image of ['sidecar', 'operator']) {
     await renameImage(join(made, `${image}.tar`), join(dir, `${image}.tar`), refOf(image, release));
