@@ -10,6 +10,8 @@ export interface Leader {
   /** Its pod. */
   pod: string;
   uid: string;
+  /** When its Lease was last renewed, in milliseconds since 1970 by its own clock. */
+  renewedMs: number;
 }
 
 /** The operator's pods. */
@@ -23,10 +25,14 @@ export const operatorPods = async ({ client }: Cluster): Promise<KubeObject[]> =
 /** Who leads by the Lease, as far as its pod is there; else an error says what the Lease says. */
 export async function leader(cluster: Cluster): Promise<Leader> {
   const lease = await cluster.client.get(resources.leases, release.namespace, release.name);
-  const { holderIdentity: identity = '' } = (lease.spec ?? {}) as { holderIdentity?: string };
+  const { holderIdentity: identity = '', renewTime = '' } = (lease.spec ?? {}) as {
+    holderIdentity?: string;
+    renewTime?: string;
+  };
   const pod = (await operatorPods(cluster)).find(({ metadata }) => identity.startsWith(`${metadata.name}_`));
   if (!pod) throw new Error(`the Lease is held by ${JSON.stringify(identity)}`);
-  return { identity, pod: pod.metadata.name, uid: pod.metadata.uid as string };
+  const { name, uid } = pod.metadata;
+  return { identity, pod: name, uid: uid as string, renewedMs: Date.parse(renewTime) };
 }
 
 /** Kills the program of a pod of our node as the kernel does when memory is short: nothing of it runs on. */

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import type { MacpAuthIssuer } from '../../operator/api/names.ts';
 import { resources } from '../../operator/cluster/resources.ts';
-import { release } from '../support/helm.ts';
-import { operatorPods } from './leader.ts';
+import { leader, operatorPods } from './leader.ts';
 import { eventually, openPlace, type Place, readyCondition } from './place.ts';
 import { agentPod, providePrograms } from './pods.ts';
 import { writesOf } from './writes.ts';
@@ -20,13 +19,6 @@ beforeAll(async () => {
   await providePrograms(place);
 }, 900_000);
 afterAll(() => place?.close());
-
-/** Who leads, and when that was last renewed, in milliseconds since 1970 by the leader's clock. */
-async function lease(): Promise<{ holder: string; renewedMs: number }> {
-  const { spec } = await place.cluster.client.get(resources.leases, release.namespace, release.name);
-  const { holderIdentity, renewTime } = spec as { holderIdentity: string; renewTime: string };
-  return { holder: holderIdentity, renewedMs: Date.parse(renewTime) };
-}
 
 /** What kubelet says of each pod by name: conditions with their times, containers with their restarts. */
 const statuses = async () =>
@@ -83,7 +75,7 @@ test(`${count} issuers and an agent: for ${quietMs / 60_000} minutes nothing is 
   );
   expect(settled.length).toBeGreaterThan(7 * count);
 
-  const led = await lease();
+  const led = await leader(place.cluster);
   const before = await statuses();
   expect(Object.keys(before).length).toBeGreaterThan(2 * count);
   await sleep(quietMs);
@@ -94,8 +86,8 @@ test(`${count} issuers and an agent: for ${quietMs / 60_000} minutes nothing is 
     (await pods()).map(({ metadata }) => complaints(metadata.namespace, metadata.name, led.renewedMs)),
   );
   expect(said.flat()).toEqual([]);
-  const { holder, renewedMs } = await lease();
-  expect(holder).toBe(led.holder);
+  const { identity, renewedMs } = await leader(place.cluster);
+  expect(identity).toBe(led.identity);
   // It led to the end.
   expect(renewedMs - led.renewedMs).toBeGreaterThan(quietMs - 10_000);
 

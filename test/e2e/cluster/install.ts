@@ -46,6 +46,8 @@ export const whatIsThere = async ({ kubectl }: Pick<Target, 'kubectl'>): Promise
 export async function uninstall(target: Target): Promise<void> {
   await runHelm(target, ['uninstall', release.name, '--ignore-not-found', '--wait', '--timeout', '120s']);
   const { kubectl } = target;
-  for (const object of [`namespace/${release.namespace}`, `crd/${crdName}`])
-    await kubectl.run(['delete', object, '--ignore-not-found', '--timeout=120s']);
+  const remove = (object: string, timeout: string) =>
+    kubectl.run(['delete', object, '--ignore-not-found', `--timeout=${timeout}`]);
+  await remove(`namespace/${release.namespace}`, '120s');
+  await remove(`crd/${crdName}`, '60s');
 }

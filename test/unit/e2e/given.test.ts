@@ -7,7 +7,6 @@ import { handOver } from '../../e2e/cluster/given.ts';
 
 const names = ['sidecar', 'operator', 'runtime', 'python', 'former-sidecar', 'former-operator'];
 const images = names.map((name) => [`--${name}-image`, `${name}:1`]);
-const needed = images.slice(0, 4).map(([flag]) => flag);
 const file = import.meta.filename;
 
 test('without a cluster all goes to jest', () => {
@@ -50,8 +49,11 @@ test('images of the release before are for those who test an upgrade', () => {
 });
 
 test.each([
-  [['--kubeconfig', file], `${needed.join(', ')}: not given`],
-  [['--sidecar-image', 'sidecar:1'], `--kubeconfig, ${needed.slice(1).join(', ')}: not given`],
+  [['--kubeconfig', file], '--sidecar-image, --operator-image, --runtime-image, --python-image: not given'],
+  [
+    ['--sidecar-image', 'sidecar:1'],
+    '--kubeconfig, --operator-image, --runtime-image, --python-image: not given',
+  ],
   [['--kubeconfig', file, ...images.slice(0, -1).flat()], '--former-operator-image: not given'],
   [['--kubeconfig', ...images.flat()], '--kubeconfig: not given'],
   [[...images.flat(), '--kubeconfig'], '--kubeconfig: not given'],
