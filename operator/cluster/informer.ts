@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type ApiClient, ApiError } from './client.ts';
+import { within } from './deadline.ts';
 import { type KubeObject, type Resource, resourcePath } from './resources.ts';
 
 /** What an informer follows, and whom it tells. */
@@ -18,6 +19,10 @@ export interface InformerOptions {
   keep?: (object: KubeObject) => KubeObject;
   /** The group that an object is in, for {@link Informer.group}. */
   groupOf?: (object: KubeObject) => string | undefined;
+  /** How long the server is asked to let a watch last, in seconds; else 120 to 150, so that not all end at once. */
+  watchSeconds?: number;
+  /** How long after that time a watch that has not ended is taken for dead, in milliseconds. */
+  watchGraceMs?: number;
   /** Called with each object that came, changed (from `before`) or went. Must not throw; it should only enqueue. */
   onChange: (object: KubeObject, before: KubeObject | undefined) => void;
   log: Logger;
@@ -41,7 +46,6 @@ export interface Informer<T = KubeObject> {
 const relistMs = 600_000;
 // A list in one piece would be in memory twice, as text and as objects, whenever all is listed anew.
 const pageSize = '250';
-const idleTimeoutMs = 150_000;
 const maxBackoffMs = 10_000;
 const shortWatchMs = 1_000;
 
@@ -53,6 +57,7 @@ const shortWatchMs = 1_000;
  */
 export function startInformer<T = KubeObject>(options: InformerOptions): Informer<T> {
   const { client, resource, namespace, signal, onChange, keep = (object) => object, groupOf } = options;
+  const { watchSeconds, watchGraceMs = 20_000 } = options;
   const log = options.log.child({ resource: resource.plural, namespace });
   const objects = new Map<string, KubeObject>();
   const groups = new Map<string, Map<string, KubeObject>>();
@@ -142,25 +147,32 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
 
   // One watch request; resolves with the version to go on from when the server ends it in good order.
   async function watch(from: string): Promise<string> {
+    const seconds = watchSeconds ?? 120 + Math.floor(Math.random() * 31);
     const query = {
       ...selector,
       watch: 'true',
       allowWatchBookmarks: 'true',
       resourceVersion: from,
-      timeoutSeconds: String(240 + Math.floor(Math.random() * 60)),
+      timeoutSeconds: String(seconds),
     };
-    const response = await client.open('GET', resourcePath(resource, namespace), {
-      query,
-      signal,
-      ...acceptOf('PartialObjectMetadata'),
+    // Silence says nothing: of a kind of which nothing is written the server sends no bookmark either. What tells a
+    // dead connection is that the end does not come, which is the server's to send.
+    return within(seconds * 1_000 + watchGraceMs, async (late) => {
+      try {
+        const response = await client.open('GET', resourcePath(resource, namespace), {
+          query,
+          signal: AbortSignal.any([signal, late]),
+          ...acceptOf('PartialObjectMetadata'),
+        });
+        failures = 0;
+        problem = undefined;
+        let version = from;
+        for await (const line of linesOf(response)) version = take(JSON.parse(line)) ?? version;
+        return version;
+      } catch (error) {
+        throw late.aborted ? new Error(`the watch did not end after ${seconds} s as asked`) : error;
+      }
     });
-    failures = 0;
-    problem = undefined;
-    // Bookmarks come about once a minute: silence for longer is a dead connection.
-    response.setTimeout(idleTimeoutMs, () => response.destroy(new Error('the watch fell silent')));
-    let version = from;
-    for await (const line of linesOf(response)) version = take(JSON.parse(line)) ?? version;
-    return version;
   }
 
   async function run(): Promise<void> {

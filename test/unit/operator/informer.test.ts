@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { type InformerOptions, startInformer } from '../../../operator/cluster/informer.ts';
@@ -72,7 +73,8 @@ describe('an informer', () => {
     expect(names()).toEqual(['a', 'b']);
     expect(watch.query.get('resourceVersion')).toBe(api.version);
     expect(watch.query.get('allowWatchBookmarks')).toBe('true');
-    expect(Number(watch.query.get('timeoutSeconds'))).toBeGreaterThan(0);
+    expect(Number(watch.query.get('timeoutSeconds'))).toBeGreaterThanOrEqual(120);
+    expect(Number(watch.query.get('timeoutSeconds'))).toBeLessThanOrEqual(150);
   });
 
   test('gives objects their kind, which lists leave out, and drops managedFields', async () => {
@@ -175,6 +177,42 @@ describe('an informer', () => {
     expect(second.query.get('resourceVersion')).toBe('250');
     expect(lists()).toHaveLength(1);
     expect(told).toEqual(['a@201']);
+  });
+
+  test('takes a watch that is silent until its end for alive, and goes on from where it was', async () => {
+    put('a');
+    const { informer, told, lines } = start({ watchSeconds: 1, watchGraceMs: 5_000 });
+    for (const number of [1, 2]) {
+      const watch = await watchNumber(number);
+      expect(watch.query.get('timeoutSeconds')).toBe('1');
+      expect(watch.query.get('resourceVersion')).toBe(api.version);
+      await sleep(1_100);
+      watch.end();
+    }
+    (await watchNumber(3)).send('ADDED', at('b', 201));
+    await until(() => informer.get('team', 'b') !== undefined);
+    expect(told).toHaveLength(2);
+    expect(lists()).toHaveLength(1);
+    expect(lines).toEqual([]);
+  });
+
+  test.each([
+    ['says nothing and does not end', false],
+    ['is not even answered', true],
+  ])('takes a watch that %s for dead when its time is long over, and lists anew', async (_, hangs) => {
+    put('a');
+    let watches = 0;
+    api.intercept = ({ query }) =>
+      query.get('watch') === 'true' && watches++ === 0 && hangs ? 'hang' : undefined;
+    const { informer, lines, names } = start({ watchSeconds: 1, watchGraceMs: 200 });
+    await until(informer.synced);
+    put('b');
+    await until(() => watches === 2, 'a second watch');
+    expect(lists()).toHaveLength(2);
+    expect(names()).toEqual(['a', 'b']);
+    expect(lines.map((line) => JSON.parse(line).reason)).toEqual([
+      'the watch did not end after 1 s as asked',
+    ]);
   });
 
   const breaks: [string, (watch: OpenWatch) => void][] = [
