@@ -155,8 +155,8 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
       resourceVersion: from,
       timeoutSeconds: String(seconds),
     };
-    // Silence says nothing: of a kind of which nothing is written the server sends no bookmark either. What tells a
-    // dead connection is that the end does not come, which is the server's to send.
+    // Silence says nothing: the server may have no newer version to send a bookmark of. What tells a dead connection is
+    // that the end does not come, which is the server's to send.
     return within(seconds * 1_000 + watchGraceMs, async (late) => {
       try {
         const response = await client.open('GET', resourcePath(resource, namespace), {
