@@ -48,7 +48,8 @@ export function briefly(error: unknown): string {
       ? error.message
       : `the API server answered ${error.code} ${error.reason} (see the operator's log)`;
   }
-  const { code, message } = error as { code?: unknown; message?: unknown };
+  const { name, code, message } = error as { name?: unknown; code?: unknown; message?: unknown };
+  if (name === 'TimeoutError') return `the API server did not answer: ${message}`;
   return typeof code === 'string' ? `the API server cannot be reached (${code})` : String(message);
 }
 
@@ -79,7 +80,7 @@ export interface ClientOptions {
 /**
  * The API server, as plain JSON: objects come and go as they are, since typed serializers drop what they do not
  * know. Authentication and TLS are the KubeConfig's. Every call fails with an {@link ApiError} for an answer that is
- * not a success, or with the network's error; a call that is not a watch ends after 20 s.
+ * not a success, or with the network's error; a call that is not a watch ends after 20 s, with a `TimeoutError`.
  */
 export class ApiClient {
   readonly #kubeConfig: KubeConfig;
@@ -139,11 +140,9 @@ export class ApiClient {
   }
 
   async #call<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
-    return within(this.#timeoutMs, async (late) => {
-      const signal = options.signal ? AbortSignal.any([late, options.signal]) : late;
-      const response = await this.open(method, path, { ...options, signal });
-      return (await json(response)) as T;
-    });
+    const work = async (signal: AbortSignal) =>
+      (await json(await this.open(method, path, { ...options, signal }))) as T;
+    return within(this.#timeoutMs, work, options.signal);
   }
 
   /** Reads an object from etcd's current state, past every cache. */

@@ -157,22 +157,19 @@ export function startInformer<T = KubeObject>(options: InformerOptions): Informe
     };
     // Silence says nothing: the server may have no newer version to send a bookmark of. What tells a dead connection is
     // that the end does not come, which is the server's to send.
-    return within(seconds * 1_000 + watchGraceMs, async (late) => {
-      try {
-        const response = await client.open('GET', resourcePath(resource, namespace), {
-          query,
-          signal: AbortSignal.any([signal, late]),
-          ...acceptOf('PartialObjectMetadata'),
-        });
-        failures = 0;
-        problem = undefined;
-        let version = from;
-        for await (const line of linesOf(response)) version = take(JSON.parse(line)) ?? version;
-        return version;
-      } catch (error) {
-        throw late.aborted ? new Error(`the watch did not end after ${seconds} s as asked`) : error;
-      }
-    });
+    const work = async (signal: AbortSignal) => {
+      const response = await client.open('GET', resourcePath(resource, namespace), {
+        query,
+        signal,
+        ...acceptOf('PartialObjectMetadata'),
+      });
+      failures = 0;
+      problem = undefined;
+      let version = from;
+      for await (const line of linesOf(response)) version = take(JSON.parse(line)) ?? version;
+      return version;
+    };
+    return within(seconds * 1_000 + watchGraceMs, work, signal);
   }
 
   async function run(): Promise<void> {

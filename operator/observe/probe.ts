@@ -99,8 +99,7 @@ export async function limitedText(response: http.IncomingMessage): Promise<strin
  */
 export function explain(error: unknown): string {
   const { name, code, message } = error as { name?: string; code?: string; message?: string };
-  if (name === 'AbortError' || name === 'TimeoutError')
-    return `it did not answer within ${timeoutMs / 1000} s`;
+  if (name === 'TimeoutError') return `it did not answer within ${timeoutMs / 1000} s`;
   if (error instanceof ApiError) return `the API server's proxy answered ${error.code} ${error.reason}`;
   if (typeof code === 'string') return `it cannot be reached (${code})`;
   return error instanceof SyntaxError || error instanceof TypeError

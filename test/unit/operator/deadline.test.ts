@@ -10,6 +10,15 @@ describe('a deadline', () => {
     await expect(within(10, hanging)).rejects.toMatchObject({ name: 'TimeoutError' });
   });
 
+  test('tells of its own end whatever the work failed with, and of the caller when that came first', async () => {
+    const aborted = (signal: AbortSignal) =>
+      new Promise<never>((_, reject) => {
+        signal.addEventListener('abort', () => reject(new Error('aborted')));
+      });
+    await expect(within(10, aborted)).rejects.toMatchObject({ name: 'TimeoutError' });
+    await expect(within(60_000, aborted, AbortSignal.timeout(10))).rejects.toThrow('aborted');
+  });
+
   test.each<[string, () => Promise<string>]>([
     ['done', async () => 'done'],
     ['failed', () => Promise.reject(new Error('failed'))],
