@@ -105,7 +105,7 @@ function scriptPod(place: Place, name: string, script: string) {
 }
 
 /** Runs a line of JavaScript in a pod of its own; resolves with what it printed, rejects with it when it failed. */
-export async function runScript(place: Place, name: string, script: string): Promise<string> {
+export async function runScript(place: Place, name: string, script: string, seconds = 60): Promise<string> {
   await place.apply(scriptPod(place, name, script));
   const phase = await eventually(
     `the end of pod ${name}`,
@@ -114,7 +114,7 @@ export async function runScript(place: Place, name: string, script: string): Pro
       if (found === 'Succeeded' || found === 'Failed') return found;
       throw new Error(found);
     },
-    60,
+    seconds,
   );
   const text = await place.kubectl(['logs', name]);
   await place.kubectl(['delete', 'pod', name, '--wait=false']);
@@ -122,16 +122,26 @@ export async function runScript(place: Place, name: string, script: string): Pro
   return text;
 }
 
-/** Reads a URL from a pod of its own. It may refuse at first: kube-proxy hears of a Service's pods a little after us. */
+/**
+ * Reads a URL from a pod of its own, as soon as it can be reached. Names and Services are known to pods a little after the API
+ * server knows them: a second or two, after an outage up to a minute, since CoreDNS and kube-proxy ask for them again only at
+ * the end of their backoff. Until then there is no name, or a refusal, or a packet lost.
+ */
 export const readInside = (place: Place, name: string, url: string): Promise<string> =>
   runScript(
     place,
     name,
-    `let text; while (text === undefined) {
-      try { text = await (await fetch('${url}')).text() }
-      catch (error) { if (error.cause?.code !== 'ECONNREFUSED') throw error; await new Promise((resolve) => setTimeout(resolve, 100)) }
+    `const until = Date.now() + 120_000;
+    const early = (error) => error.name === 'TimeoutError' || ['ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED'].includes(error.cause?.code);
+    let text; while (text === undefined) {
+      try { text = await (await fetch('${url}', { signal: AbortSignal.timeout(2_000) })).text() }
+      catch (error) {
+        if (!early(error) || Date.now() > until) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
     }
     console.log(text)`,
+    150,
   );
 
 const output = (place: Place, object: string) => place.kubectl(['logs', object, '-c', 'agent', '--tail=-1']);
@@ -159,13 +169,13 @@ export const firstLine = <Event extends Line['event']>(place: Place, object: str
   );
 
 /** The MACP runtime as a Deployment with a Service, that trusts an issuer; it judges over gRPC and over HTTP. */
-export function runtimeObjects(place: Place, jwksURL: string, cacheSeconds = 1) {
+function runtimeObjects(place: Place, jwksURL: string) {
   const selector = { app: 'runtime' };
   const env = {
     MACP_AUTH_JWKS_URL: jwksURL,
     MACP_AUTH_ISSUER: 'macp-auth-service',
     MACP_AUTH_AUDIENCE: 'macp-runtime',
-    MACP_AUTH_JWKS_TTL_SECS: String(cacheSeconds),
+    MACP_AUTH_JWKS_TTL_SECS: '1',
     MACP_ALLOW_INSECURE: '1',
     MACP_MEMORY_ONLY: '1',
     MACP_BIND_ADDR: '0.0.0.0:50051',
@@ -210,3 +220,10 @@ export function runtimeObjects(place: Place, jwksURL: string, cacheSeconds = 1) 
 
 /** Where agents of the same namespace find that runtime. */
 export const runtimeVariables = { RUNTIME_URL: 'http://runtime:8080', RUNTIME_TARGET: 'runtime:50051' };
+
+/** Starts a runtime that trusts an issuer; returns when another pod of the namespace has reached it. */
+export async function startRuntime(place: Place, jwksURL: string): Promise<void> {
+  await place.apply(...runtimeObjects(place, jwksURL));
+  await place.wait('deployment/runtime', 'Available');
+  await readInside(place, 'reach-runtime', `${runtimeVariables.RUNTIME_URL}/.well-known/macp.json`);
+}

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { openPlace, type Place } from './place.ts';
-import { agentPod, firstLine, providePrograms, runtimeObjects, runtimeVariables } from './pods.ts';
+import { agentPod, firstLine, providePrograms, runtimeVariables, startRuntime } from './pods.ts';
 
 jest.setTimeout(240_000);
 
@@ -12,8 +12,7 @@ beforeAll(async () => {
   await providePrograms(place);
   const { status } = await place.ready('trusted');
   await place.ready('other');
-  await place.apply(...runtimeObjects(place, status?.jwksURL as string));
-  await place.wait('deployment/runtime', 'Available');
+  await startRuntime(place, status?.jwksURL as string);
 }, 900_000);
 afterAll(() => place?.close());
 

@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import type { Line } from './agent/lines.ts';
 import { eventually, type Place } from './place.ts';
-import { agentPod, firstLine, linesOf, runtimeObjects, runtimeVariables } from './pods.ts';
+import { agentPod, firstLine, linesOf, runtimeVariables, startRuntime } from './pods.ts';
 
 /** A verdict of the runtime; `pod` minted the token. Times in milliseconds since the Unix epoch. */
 type Verdict = Extract<Line, { event: 'verdict' }> & { at: number; pod: string };
@@ -36,8 +36,7 @@ export const shortLife = {
  */
 export async function startWork(place: Place, issuer: string): Promise<Work> {
   const { status } = await place.issuer(issuer);
-  await place.apply(...runtimeObjects(place, status?.jwksURL as string));
-  await place.wait('deployment/runtime', 'Available');
+  await startRuntime(place, status?.jwksURL as string);
   const pods = [`${issuer}-one`, `${issuer}-two`];
   const agent = (pod: string) =>
     agentPod(place, issuer, pod, 'work', { env: { ...runtimeVariables, SENDER: `agent://${pod}` } });

@@ -18,6 +18,9 @@ const {
 
 const say = (line: Line) => process.stdout.write(`${JSON.stringify({ at: Date.now(), ...line })}\n`);
 
+/** In words, with its cause: of a connection that failed, fetch says no more than that. */
+const told = ({ message, cause }: Error) => (cause ? `${message}: ${cause}` : message);
+
 async function mint(ttl_seconds?: number): Promise<string> {
   const scopes = SCOPES === undefined ? undefined : JSON.parse(SCOPES);
   const response = await fetch(`${service}/tokens`, {
@@ -59,7 +62,7 @@ interface Kept {
 }
 
 async function report({ token, kid }: Kept, age: 'fresh' | 'kept'): Promise<void> {
-  const outcome = await judge(token).catch((error: Error) => `ERROR ${error.message} ${error.cause ?? ''}`);
+  const outcome = await judge(token).catch((error: Error) => `ERROR ${told(error)}`);
   say({ event: 'verdict', kid, age, outcome });
 }
 
@@ -72,7 +75,7 @@ async function work(): Promise<void> {
       await report(fresh, 'fresh');
       kept.push(fresh);
     } catch (error) {
-      say({ event: 'failure', problem: (error as Error).message });
+      say({ event: 'failure', problem: told(error as Error) });
     }
     // What ends while it is on its way says nothing.
     kept = kept.filter(({ expiresAt }) => expiresAt > Date.now() + 1_000);
@@ -92,6 +95,6 @@ try {
   if (task === 'prove' || task === 'work') await prove();
   if (task === 'work') await work();
 } catch (error) {
-  say({ event: 'failure', problem: (error as Error).message });
+  say({ event: 'failure', problem: told(error as Error) });
   process.exitCode = 1;
 }
