@@ -104,7 +104,10 @@ function scriptPod(place: Place, name: string, script: string) {
   };
 }
 
-/** Runs a line of JavaScript in a pod of its own; resolves with what it printed, rejects with it when it failed. */
+/**
+ * Runs JavaScript in a pod of its own, which must end within so many seconds, its start among them. Resolves with what it
+ * printed, rejects with it when it failed.
+ */
 export async function runScript(place: Place, name: string, script: string, seconds = 60): Promise<string> {
   await place.apply(scriptPod(place, name, script));
   const phase = await eventually(
